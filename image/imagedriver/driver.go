@@ -1,0 +1,43 @@
+// Package imagedriver is what a place for image data must do for Nubecula:
+// one file to read, one suite (imagetest) to pass.
+//
+// The store holds bytes under ids that the caller chose. Data is complete or
+// absent: a Put that broke off is never visible to Open, Locate or Images as complete.
+package imagedriver
+
+import (
+	"context"
+	"io"
+)
+
+// Store keeps image data. It is safe for concurrent use, also from other processes. Errors carry a
+// fault.Code; Unavailable and Timeout are worth another try, Exhausted means that it is full.
+type Store interface {
+	// Put reads r to its end and keeps it under id. It replaces what an earlier Put of this id left,
+	// whole or torn. If r or the store fails, or ctx ends, nothing is kept under id that Open would
+	// return; an error of r is returned wrapped.
+	Put(ctx context.Context, id string, r io.Reader) (sizeBytes int64, err error)
+	// Open reads the data from offset bytes on; the caller closes it. NotFound when there is none.
+	Open(ctx context.Context, id string, offset int64) (io.ReadCloser, error)
+	// Delete removes the data, torn or whole; absent is success.
+	Delete(ctx context.Context, id string) error
+	// Locate says where the data can be read without us; the zero Location where it cannot.
+	// NotFound when there is none.
+	Locate(ctx context.Context, id string) (Location, error)
+	// Images lists the ids of all data, with those of torn Puts; an error means that the list is not complete.
+	Images(ctx context.Context) ([]Data, error)
+	// Close releases connections.
+	Close() error
+}
+
+// Location is a place of data outside this interface.
+type Location struct {
+	Path string // a file on this machine; "" means none
+}
+
+// Data is one line of Images.
+type Data struct {
+	ID        string
+	SizeBytes int64 // of what is there
+	Torn      bool  // left by a Put that broke off
+}
