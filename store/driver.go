@@ -1,0 +1,106 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nubecula/cloud/event"
+)
+
+// Driver is what a database must do for a Store: hold documents, index
+// entries and events, and commit a batch of them at once. It knows nothing
+// of what they mean. It is safe for concurrent use; suite: storetest.
+type Driver interface {
+	// Begin starts a transaction that sees one state of the database. There is one
+	// writable transaction at a time in a Store; an exclusive driver may rely on it.
+	Begin(ctx context.Context, writable bool) (Txn, error)
+	// Resolve settles the fate of a commit whose outcome is unknown: true when it
+	// has happened; after false it never will.
+	Resolve(ctx context.Context, commitID string) (bool, error)
+	// Now returns the database's time.
+	Now(ctx context.Context) (Instant, error)
+	// Exclusive reports whether nobody else can use the database while this driver
+	// has it open; then every lease of an earlier run is void.
+	Exclusive() bool
+	// Prune drops events and commit ids written before t. Cursors older than what is left are Gone.
+	Prune(ctx context.Context, before time.Time) error
+	// Close ends the use of the database; open transactions fail.
+	Close() error
+}
+
+// Txn is one transaction. It is used by one goroutine at a time.
+type Txn interface {
+	// Get returns a document and whether it exists.
+	Get(kind, id string) (Doc, bool, error)
+	// Scan returns the entries of a range in key order, each with its document.
+	Scan(r Range) ([]Entry, error)
+	// Events returns up to limit events with Seq > after; Gone when some of those were pruned.
+	Events(after int64, limit int) ([]event.Event, error)
+	// Apply adds a batch; later reads of this transaction see it. After an error only Rollback may follow.
+	Apply(b *Batch) error
+	// Commit makes everything applied durable and visible under a commit id, and returns the Seq of
+	// the first event of this transaction (0 when it has none). ErrConflict: nothing happened, run it
+	// again. ErrUnknown: ask Resolve. Any other error: nothing happened.
+	Commit(ctx context.Context, commitID string) (firstSeq int64, err error)
+	// Rollback drops the transaction. After Commit it does nothing.
+	Rollback()
+}
+
+// ErrConflict says that another transaction was first; the same work may succeed when run again.
+var ErrConflict = errors.New("store: transaction conflict")
+
+// ErrUnknown says that the connection or the disk failed inside Commit, which may have happened or not.
+var ErrUnknown = errors.New("store: outcome of the commit is unknown")
+
+// Instant is a moment as the database tells it.
+type Instant struct {
+	Wall  time.Time // for people and documents; never goes back in a store
+	Lease time.Time // for leases and back-off: runs evenly whatever people do to the machine's clock
+}
+
+// Doc is a stored document.
+type Doc struct {
+	Kind, ID string
+	Version  int   // of the format of Body
+	Rev      int64 // counts its writes, from 1
+	Body     []byte
+}
+
+// Range is a part of one index, From included, To excluded; a nil To is the end of the index.
+type Range struct {
+	Kind, Index string
+	From, To    []byte
+	Reverse     bool
+	Limit       int // 0 means all
+}
+
+// Entry is one entry of an index.
+type Entry struct {
+	Key []byte
+	Doc Doc
+}
+
+// DocWrite puts or deletes a document.
+type DocWrite struct {
+	Doc
+	Delete bool
+}
+
+// IndexWrite puts or deletes an index entry. Keys are unique in an index.
+type IndexWrite struct {
+	Kind, Index string
+	Key         []byte
+	ID          string
+	Delete      bool
+}
+
+// Batch is what one Update wants written. Index deletes come before index puts.
+type Batch struct {
+	Docs   []DocWrite
+	Index  []IndexWrite
+	Events []event.Event // Seq is given by Commit
+}
+
+// Empty reports whether there is nothing to write.
+func (b *Batch) Empty() bool { return len(b.Docs) == 0 && len(b.Index) == 0 && len(b.Events) == 0 }

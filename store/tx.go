@@ -1,0 +1,262 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/nubecula/cloud/event"
+	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/id"
+)
+
+// Tx is one transaction: what it writes is buffered, seen by its own reads,
+// and handed to the driver when the closure has succeeded. It is used by one
+// goroutine and only until its closure returns.
+type Tx struct {
+	s        *Store
+	ctx      context.Context
+	below    reader
+	now      Instant
+	ids      *id.Source
+	readOnly bool
+	closed   bool
+
+	docs   map[docKey]*DocWrite
+	order  []docKey
+	index  map[space]map[string]IndexWrite // by key
+	events []event.Event
+	hooks  []func()
+}
+
+type docKey struct{ kind, id string }
+type space struct{ kind, index string }
+
+// reader is what a Tx reads through: the database, or the Tx around it.
+type reader interface {
+	get(kind, id string) (Doc, bool, error)
+	scan(r Range) ([]Entry, error)
+}
+
+type txnReader struct{ Txn }
+
+func (t txnReader) get(kind, id string) (Doc, bool, error) { return t.Get(kind, id) }
+func (t txnReader) scan(r Range) ([]Entry, error)          { return t.Scan(r) }
+
+func newTx(ctx context.Context, s *Store, below reader, now Instant, seed [32]byte, readOnly bool) *Tx {
+	tx := &Tx{s: s, below: below, now: now, ids: id.NewSource(seed), readOnly: readOnly,
+		docs: map[docKey]*DocWrite{}, index: map[space]map[string]IndexWrite{}}
+	tx.ctx = context.WithValue(ctx, ctxKey{s}, tx)
+	return tx
+}
+
+type ctxKey struct{ s *Store }
+
+func (s *Store) carried(ctx context.Context) *Tx {
+	tx, _ := ctx.Value(ctxKey{s}).(*Tx)
+	if tx != nil && tx.closed {
+		return nil
+	}
+	return tx
+}
+
+// Context returns the closure's context, which carries this transaction:
+// View and Update calls made with it become a part of the transaction.
+func (tx *Tx) Context() context.Context { return tx.ctx }
+
+// Now is the instant of the transaction, by the database's clock.
+func (tx *Tx) Now() time.Time { return tx.now.Wall }
+
+// LeaseNow is the instant of the transaction for leases and back-off.
+func (tx *Tx) LeaseNow() time.Time { return tx.now.Lease }
+
+// NewID returns a new UUID, the same when the closure runs again.
+func (tx *Tx) NewID() string { return tx.ids.New() }
+
+// NewBytes returns n unpredictable bytes, the same when the closure runs again.
+func (tx *Tx) NewBytes(n int) []byte { return tx.ids.Bytes(n) }
+
+// Emit adds an event; Time and Seq are set by the store.
+func (tx *Tx) Emit(e event.Event) {
+	tx.mustWrite()
+	e.Time, e.Seq = tx.now.Wall, 0
+	tx.events = append(tx.events, e)
+}
+
+// OnCommit has f called once the transaction is durable, in commit order.
+// f must be quick and must not use the Store.
+func (tx *Tx) OnCommit(f func()) {
+	if !tx.readOnly {
+		tx.hooks = append(tx.hooks, f)
+	}
+}
+
+func (tx *Tx) nested(ctx context.Context, readOnly bool) *Tx {
+	inner := newTx(ctx, tx.s, tx, tx.now, [32]byte{}, readOnly || tx.readOnly)
+	inner.ids = tx.ids
+	return inner
+}
+
+// join runs fn as a part of tx: its writes are kept when it succeeds.
+func (tx *Tx) join(ctx context.Context, fn func(tx *Tx) error) error {
+	if tx.readOnly {
+		return fault.New(fault.Internal, "store: Update inside a View")
+	}
+	inner := tx.nested(ctx, false)
+	err := fn(inner)
+	inner.closed = true
+	if err != nil {
+		return err
+	}
+	for _, k := range inner.order {
+		tx.putDoc(*inner.docs[k])
+	}
+	for _, entries := range inner.index {
+		for _, w := range entries {
+			tx.putIndex(w)
+		}
+	}
+	tx.events = append(tx.events, inner.events...)
+	tx.hooks = append(tx.hooks, inner.hooks...)
+	return nil
+}
+
+func (tx *Tx) mustWrite() {
+	if tx.readOnly {
+		panic("store: write in a View")
+	}
+	if tx.closed {
+		panic("store: use of a transaction after its end")
+	}
+}
+
+func (tx *Tx) putDoc(w DocWrite) {
+	tx.mustWrite()
+	k := docKey{w.Kind, w.ID}
+	if _, ok := tx.docs[k]; !ok {
+		tx.order = append(tx.order, k)
+	}
+	tx.docs[k] = &w
+}
+
+func (tx *Tx) putIndex(w IndexWrite) {
+	tx.mustWrite()
+	sp := space{w.Kind, w.Index}
+	if tx.index[sp] == nil {
+		tx.index[sp] = map[string]IndexWrite{}
+	}
+	tx.index[sp][string(w.Key)] = w
+}
+
+func (tx *Tx) get(kind, id string) (Doc, bool, error) {
+	if w, ok := tx.docs[docKey{kind, id}]; ok {
+		return w.Doc, !w.Delete, nil
+	}
+	return tx.below.get(kind, id)
+}
+
+// scan merges the range below with the entries written here.
+func (tx *Tx) scan(r Range) ([]Entry, error) {
+	var puts []IndexWrite
+	deleted := 0
+	own := tx.index[space{r.Kind, r.Index}]
+	for _, w := range own {
+		if bytes.Compare(w.Key, r.From) < 0 || r.To != nil && bytes.Compare(w.Key, r.To) >= 0 {
+			continue
+		}
+		if w.Delete {
+			deleted++
+		} else {
+			puts = append(puts, w)
+		}
+	}
+	below := r
+	if r.Limit > 0 {
+		below.Limit = r.Limit + deleted
+	}
+	base, err := tx.below.scan(below)
+	if err != nil {
+		return nil, err
+	}
+	if len(own) == 0 && len(tx.docs) == 0 {
+		return base, nil
+	}
+	out := make([]Entry, 0, len(base)+len(puts))
+	for _, e := range base {
+		if _, ok := own[string(e.Key)]; ok {
+			continue
+		}
+		if w, ok := tx.docs[docKey{r.Kind, e.Doc.ID}]; ok {
+			e.Doc = w.Doc
+		}
+		out = append(out, e)
+	}
+	for _, w := range puts {
+		doc, ok, err := tx.get(w.Kind, w.ID)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, Entry{Key: w.Key, Doc: doc})
+		}
+	}
+	if len(puts) > 0 {
+		sort.Slice(out, func(i, j int) bool { return bytes.Compare(out[i].Key, out[j].Key) < 0 != r.Reverse })
+	}
+	if r.Limit > 0 && len(out) > r.Limit {
+		out = out[:r.Limit]
+	}
+	return out, nil
+}
+
+// batch is what the transaction wants written, in an order that a rerun repeats.
+func (tx *Tx) batch() *Batch {
+	b := &Batch{Events: tx.events}
+	for _, k := range tx.order {
+		b.Docs = append(b.Docs, *tx.docs[k])
+	}
+	for _, entries := range tx.index {
+		for _, w := range entries {
+			b.Index = append(b.Index, w)
+		}
+	}
+	sort.Slice(b.Index, func(i, j int) bool {
+		a, c := &b.Index[i], &b.Index[j]
+		if a.Delete != c.Delete {
+			return a.Delete
+		}
+		if a.Kind != c.Kind {
+			return a.Kind < c.Kind
+		}
+		if a.Index != c.Index {
+			return a.Index < c.Index
+		}
+		return bytes.Compare(a.Key, c.Key) < 0
+	})
+	return b
+}
+
+// diff names the first difference between two batches, or returns "".
+func (b *Batch) diff(c *Batch) string {
+	if len(b.Docs) != len(c.Docs) || len(b.Index) != len(c.Index) || len(b.Events) != len(c.Events) {
+		return fmt.Sprintf("%d documents, %d index entries, %d events; then %d, %d, %d",
+			len(b.Docs), len(b.Index), len(b.Events), len(c.Docs), len(c.Index), len(c.Events))
+	}
+	for i := range b.Docs {
+		x, y := b.Docs[i], c.Docs[i]
+		if x.Kind != y.Kind || x.ID != y.ID || x.Delete != y.Delete || !bytes.Equal(x.Body, y.Body) {
+			return fmt.Sprintf("%s %s: %.300s; then %s %s: %.300s", x.Kind, x.ID, x.Body, y.Kind, y.ID, y.Body)
+		}
+	}
+	for i := range b.Events {
+		x, _ := json.Marshal(b.Events[i])
+		y, _ := json.Marshal(c.Events[i])
+		if !bytes.Equal(x, y) {
+			return fmt.Sprintf("event %s; then %s", x, y)
+		}
+	}
+	return ""
+}
