@@ -14,6 +14,9 @@
 // Undefine leaves a tombstone: the greatest generation undefined for that id
 // on that host. Define and Start of a generation at or below the tombstone
 // are refused with fault.Stale, for ever: a late call can never make a second copy.
+//
+// A host has at most one guest of an id. Start, Stop, Reboot and
+// ConsoleOutput of another generation than the defined one are Stale.
 package computedriver
 
 import (
@@ -38,6 +41,7 @@ type Hypervisor interface {
 	// Define makes the guest's disks and definition, complete, and leaves it
 	// off. If a guest with the same Mark exists, a complete one is left as it
 	// is and a torn one is made whole. A guest with the same id and a greater generation: Stale.
+	// One with a smaller generation is undefined first. One of another Cloud is left alone: Exists.
 	Define(ctx context.Context, g Guest) error
 	// Start powers the guest on. NotFound when it is not defined, Stale when its generation differs.
 	Start(ctx context.Context, r Ref) error
