@@ -1,0 +1,153 @@
+// Package statedir keeps a driver's small documents: in memory, or as files
+// of a directory, one JSON file each. A file is replaced whole, so killing
+// the process at any instant leaves the old document or the new one.
+package statedir
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/filelock"
+)
+
+// Space is a set of tables under one lock. Every access to a table happens inside Do.
+type Space struct {
+	path string // "" keeps everything in memory
+	sync bool
+
+	mu     sync.Mutex
+	lock   *os.File
+	closed bool
+}
+
+// Memory returns an empty Space that lives as long as it is referred to.
+func Memory() *Space { return &Space{} }
+
+// Open returns the Space kept in the directory, which is made at the first use. With durable set a
+// document is on the disk before Put returns and outlives a power cut; without, it
+// outlives the process. Several Spaces, of this process and others, may be open on one directory.
+func Open(path string, durable bool) (*Space, error) {
+	if path == "" {
+		return nil, fault.InvalidField("path", path, "name a directory")
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, Explain(path, err)
+	}
+	return &Space{path: abs, sync: durable}, nil
+}
+
+// Do runs f while no one else, in this process or another, is inside Do of the same Space.
+func (s *Space) Do(f func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.path == "" {
+		return f()
+	}
+	if s.closed {
+		return fault.New(fault.Unavailable, "state directory %s is closed; open it again", s.path)
+	}
+	if s.lock == nil {
+		if err := os.MkdirAll(s.path, 0o755); err != nil {
+			return Explain(s.path, err)
+		}
+		name := filepath.Join(s.path, ".lock")
+		lock, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			return Explain(name, err)
+		}
+		s.lock = lock
+	}
+	if err := filelock.Lock(s.lock); err != nil {
+		return Explain(s.lock.Name(), err)
+	}
+	defer filelock.Unlock(s.lock)
+	return f()
+}
+
+// Close lets go of the directory; its documents stay. A Space in memory stays usable.
+func (s *Space) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.lock == nil {
+		return nil
+	}
+	err := s.lock.Close()
+	s.lock = nil
+	return err
+}
+
+// Key returns an Invalid error unless key can be the name of a file: letters, digits, '-', '_' and
+// '.', at most 200 of them, not beginning with '.'.
+func Key(key string) error {
+	ok := len(key) > 0 && len(key) <= 200 && key[0] != '.'
+	for i := 0; ok && i < len(key); i++ {
+		c := key[i]
+		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.", c) >= 0
+	}
+	if !ok {
+		return fault.InvalidField("id", key, "use a UUID: letters, digits, '-', '_' and '.'")
+	}
+	return nil
+}
+
+// Explain turns an error of the file system into a fault that names the path and the remedy: Exhausted for a
+// full disk, Unavailable for what an administrator can mend.
+func Explain(path string, err error) error {
+	var f *fault.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &f):
+		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fault.New(fault.Exhausted, "no space left for %s; free some or enlarge the disk: %w", path, err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fault.New(fault.Unavailable, "%s cannot be written; check its owner, mode and mount: %w", path, err)
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EIO):
+		return fault.New(fault.Unavailable, "%s cannot be used now: %w", path, err)
+	}
+	return fault.New(fault.Internal, "%s cannot be used: %w", path, err)
+}
+
+// Replace makes the file hold data: the old content stays until the new is complete. Replacing one
+// file from two places at once needs a lock.
+func Replace(path string, data []byte, durable bool) error {
+	dir, name := filepath.Split(path)
+	tmp := filepath.Join(dir, ".new-"+name)
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+		return err
+	}
+	if durable {
+		return SyncDir(dir)
+	}
+	return nil
+}
+
+// SyncDir makes the directory's names durable.
+func SyncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
