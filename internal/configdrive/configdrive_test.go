@@ -66,7 +66,7 @@ func TestDeterministic(t *testing.T) {
 	small, err := Image(Label, map[string][]byte{"openstack/latest/meta_data.json": []byte("{}")})
 	require.NoError(t, err)
 	sum := sha256.Sum256(small)
-	require.Equal(t, "a861849fbaaa66b25594b8ce2088f69e7bc536b91d1460a934fa351811203e24", hex.EncodeToString(sum[:]),
+	require.Equal(t, "22e49f54deb150c0641de2bd44fbe6ad1361c2f7410f6d08b8beab7bb2032932", hex.EncodeToString(sum[:]),
 		"the bytes of a drive have changed; if that is meant, check the new ones with isoinfo and a guest")
 }
 
@@ -119,13 +119,13 @@ func TestIsoinfo(t *testing.T) {
 	require.Contains(t, string(out), "Volume id: config-2\n")
 	require.Contains(t, string(out), "Rock Ridge signatures version 1 found")
 	require.Contains(t, string(out), "Joliet with UCS level 3 found")
-	for names, version := range map[string]string{"-R": "", "-J": ";1"} { // it shows the version in Joliet names
+	for _, names := range []string{"-R", "-J"} {
 		out, err := exec.Command(isoinfo, names, "-f", "-i", file).CombinedOutput()
 		require.NoError(t, err)
 		lines := strings.Split(string(out), "\n")
-		require.Contains(t, lines, "/openstack/latest/meta_data.json"+version)
-		require.Contains(t, lines, "/openstack/content/0199"+version)
-		out, err = exec.Command(isoinfo, names, "-x", "/openstack/latest/meta_data.json"+version, "-i", file).Output()
+		require.Contains(t, lines, "/openstack/latest/meta_data.json")
+		require.Contains(t, lines, "/openstack/content/0199")
+		out, err = exec.Command(isoinfo, names, "-x", "/openstack/latest/meta_data.json", "-i", file).Output()
 		require.NoError(t, err)
 		require.Equal(t, `{"hostname":"vm1"}`, string(out))
 	}
@@ -188,7 +188,7 @@ func trueName(t *testing.T, tree int, r []byte) string {
 		for i := 0; i < len(raw); i += 2 {
 			u = append(u, binary.BigEndian.Uint16(raw[i:]))
 		}
-		return strings.TrimSuffix(string(utf16.Decode(u)), ";1")
+		return string(utf16.Decode(u))
 	}
 	for su := r[(33+len(raw)+1)/2*2:]; len(su) >= 4; su = su[su[2]:] {
 		if string(su[:2]) == "NM" {

@@ -120,10 +120,8 @@ func (n *node) recordName(t int) []byte {
 		return []byte{0}
 	case t == primary:
 		return []byte(n.iso)
-	case n.dir:
-		return n.joliet
 	}
-	return append(slices.Clone(n.joliet), 0, ';', 0, '1')
+	return n.joliet
 }
 
 // records returns the directory's content, whole sectors: itself, its parent, its children.
