@@ -53,6 +53,9 @@ var ErrConflict = errors.New("store: transaction conflict")
 // ErrUnknown says that the connection or the disk failed inside Commit, which may have happened or not.
 var ErrUnknown = errors.New("store: outcome of the commit is unknown")
 
+// ErrBroken is in the chain of every error of a driver that refuses work until it is opened again, as after a failed fsync.
+var ErrBroken = errors.New("store: the driver must be opened again")
+
 // Instant is a moment as the database tells it.
 type Instant struct {
 	Wall  time.Time // for people and documents; never goes back in a store

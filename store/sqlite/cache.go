@@ -1,0 +1,104 @@
+package sqlite
+
+import (
+	"sync"
+
+	"github.com/nubecula/cloud/store"
+)
+
+// cache keeps recently used documents as they are at the newest commit. Only this process writes
+// the file, so an entry stays right until this process writes the document.
+//
+// Commits are numbered. An entry says since which commit it is right; a reader pinned to an
+// earlier one asks SQLite. What a commit writes enters the cache before SQLite commits, so
+// nobody who sees the commit can meet an older entry.
+//
+// Entries live in two generations: when the young one has grown to half the limit it becomes
+// the old one, and what the old one held and nobody asked for is dropped.
+type cache struct {
+	mu         sync.Mutex
+	limit      int   // bytes, both generations together
+	size       int   // bytes in young
+	newest     int64 // commit that is done or under way
+	young, old map[key]cached
+}
+
+type key struct{ kind, id string }
+
+type cached struct {
+	doc   store.Doc
+	since int64
+}
+
+func newCache(limit int, newest int64) *cache {
+	return &cache{limit: limit, newest: newest, young: map[key]cached{}}
+}
+
+func (c *cache) get(kind, id string, at int64) (store.Doc, bool) {
+	k := key{kind, id}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.young[k]
+	if !ok {
+		if e, ok = c.old[k]; ok {
+			delete(c.old, k)
+			c.add(k, e)
+		}
+	}
+	return e.doc, ok && e.since <= at
+}
+
+// fill adds what a reader pinned to commit `at` found, unless a newer commit may have changed it.
+func (c *cache) fill(doc store.Doc, at int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at != c.newest {
+		return
+	}
+	c.remove(key{doc.Kind, doc.ID})
+	c.add(key{doc.Kind, doc.ID}, cached{doc, at})
+}
+
+// begin enters what commit n is about to write.
+func (c *cache) begin(n int64, writes map[key]store.DocWrite) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.newest = n
+	for k, w := range writes {
+		c.remove(k)
+		if !w.Delete {
+			c.add(k, cached{w.Doc, n})
+		}
+	}
+}
+
+// undo takes out what begin entered, since commit n has failed.
+func (c *cache) undo(n int64, writes map[key]store.DocWrite) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.newest = n - 1
+	for k := range writes {
+		c.remove(k)
+	}
+}
+
+func (c *cache) remove(k key) {
+	if e, ok := c.young[k]; ok {
+		c.size -= cost(k, e)
+		delete(c.young, k)
+	}
+	delete(c.old, k)
+}
+
+func (c *cache) add(k key, e cached) {
+	if cost(k, e) > c.limit/16 {
+		return
+	}
+	c.young[k] = e
+	if c.size += cost(k, e); c.size > c.limit/2 {
+		c.old, c.young, c.size = c.young, map[key]cached{}, 0
+	}
+}
+
+// cost is about what an entry takes in memory.
+func cost(k key, e cached) int { return len(k.kind) + len(k.id) + len(e.doc.Body) + 200 }
