@@ -50,10 +50,11 @@ type Step[S any] struct {
 	Commit func(tx *store.Tx, r *Run[S]) error
 	// Undo takes the effect back, also one that happened in part or not at all. nil means nothing to take back.
 	Undo func(ctx context.Context, r *Run[S]) error
-	// Undone records that, in the transaction that moves on to the step before. nil does nothing.
+	// Undone records that, in the transaction that moves on to the step before. It also runs for a step whose
+	// Commit never ran. nil does nothing.
 	Undone func(tx *store.Tx, r *Run[S]) error
-	// Debt records what remains to be done on an instance that was declared down, in place of Undo, or of Do
-	// past the pivot; the step then counts as done. nil waits for the instance to return.
+	// Debt records what remains to be done on an instance that was declared down, in place of Undo and Undone,
+	// or of Do and Commit past the pivot; the step then counts as done. nil waits for the instance to return.
 	Debt func(tx *store.Tx, r *Run[S]) error
 	// Limit is how long one attempt may take. 0 means a minute.
 	Limit time.Duration
