@@ -16,6 +16,7 @@ type Manual struct {
 	seq      int
 	timers   []*timer // by due, then seq
 	sleepers int
+	onSleep  func()
 }
 
 type timer struct {
@@ -76,6 +77,13 @@ func (m *Manual) Next() (time.Duration, bool) {
 	return max(0, m.timers[0].due-m.mono), true
 }
 
+// OnSleep has f called whenever a goroutine has entered Sleep. nil ends that.
+func (m *Manual) OnSleep(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.onSleep = f
+}
+
 // Sleepers returns how many goroutines are inside Sleep.
 func (m *Manual) Sleepers() int {
 	m.mu.Lock()
@@ -119,9 +127,13 @@ func (m *Manual) Sleep(ctx context.Context, d time.Duration) error {
 	}
 	m.mu.Lock()
 	m.sleepers++
+	notify := m.onSleep
 	m.mu.Unlock()
 	if d >= 0 {
 		defer m.AfterFunc(d, wake)()
+	}
+	if notify != nil {
+		notify()
 	}
 	defer wake()
 	select {

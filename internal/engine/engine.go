@@ -58,9 +58,9 @@ type Engine struct {
 	// abandoned counts calls that were left behind and have not returned.
 	abandoned int
 	changed   func()
-	thaw    chan struct{} // not nil while frozen
-	timers  map[*func()]struct{}
-	workers sync.WaitGroup
+	thaw      chan struct{} // not nil while frozen
+	timers    map[*func()]struct{}
+	workers   sync.WaitGroup
 }
 
 // task is what this process knows of one operation it is to work on.
