@@ -19,7 +19,7 @@ type Decision struct {
 	Candidates []Candidate `json:"candidates,omitempty"` // the best of those, best first
 	Counts     []Count     `json:"counts,omitempty"`     // exact, in the order of the filters; filters that refused nobody are left out
 	Refused    []Group     `json:"refused,omitempty"`    // refusals with their reasons, in the order of the filters
-	Omitted    int         `json:"omitted,omitempty"`    // refused hosts that are in Counts but in no Group
+	Omitted    int         `json:"omitted,omitempty"`    // refused hosts that are in Counts but in no Group, to keep this small
 }
 
 // Candidate is a host that may take the request.
@@ -48,19 +48,20 @@ type Group struct {
 	Filter string   `json:"filter"`
 	Reason string   `json:"reason"`
 	Hosts  []string `json:"hosts"` // as in Refusal.Host; the first few
-	Count  int      `json:"count"` // of all hosts refused so
+	Count  int      `json:"count"` // of the explained hosts refused so
 }
 
 const (
-	explained   = 32  // hosts whose refusal is explained although another host was found
-	groupHosts  = 5   // names kept in a Group
-	reasonBytes = 300 // of one reason
-	errorLines  = 5   // groups named in the text of Err
-	errorHosts  = 3   // names in a line of Err
+	explainedBeside = 16    // refusals of one filter that are explained although a host was found
+	explainedAlone  = 1_000 // and when none was
+	groupHosts      = 5     // names kept in a Group
+	reasonBytes     = 300   // of one reason
+	errorLines      = 5     // groups named in the text of Err
+	errorHosts      = 3     // names in a line of Err
 )
 
-// refusals yields each refused host with the filter that refused it.
-func (sc *Scheduler) refusals(s *Snapshot, r *Request, t *table) iter.Seq[Refusal] {
+// refusals yields refused hosts with the filter that refused them, at most perFilter of each.
+func (sc *Scheduler) refusals(s *Snapshot, r *Request, t *table, perFilter int) iter.Seq[Refusal] {
 	return func(yield func(Refusal) bool) {
 		var gone Mask
 		for i, f := range sc.opts.Filters {
@@ -68,7 +69,11 @@ func (sc *Scheduler) refusals(s *Snapshot, r *Request, t *table) iter.Seq[Refusa
 			for k, kept := range t.masks[i+1] {
 				gone[k] &^= kept
 			}
+			n := 0
 			for p := range gone.All() {
+				if n++; n > perFilter {
+					break
+				}
 				h := s.Host(p)
 				reason := f.Reason(h, r)
 				if reason == "" {
@@ -82,8 +87,8 @@ func (sc *Scheduler) refusals(s *Snapshot, r *Request, t *table) iter.Seq[Refusa
 	}
 }
 
-// explain groups at most limit refusals by reason, with at most perFilter reasons of one filter.
-func (d *Decision) explain(refusals iter.Seq[Refusal], perFilter, limit int) {
+// explain groups refusals by reason, with at most reasons different ones of one filter.
+func (d *Decision) explain(refusals iter.Seq[Refusal], reasons int) {
 	d.Omitted = d.Hosts - d.Passed
 	if d.Omitted == 0 {
 		return
@@ -91,25 +96,23 @@ func (d *Decision) explain(refusals iter.Seq[Refusal], perFilter, limit int) {
 	type key struct{ filter, reason string }
 	at := make(map[key]int)
 	groups := make(map[string]int) // by filter
-	n := 0
 	for r := range refusals {
-		if n++; n > limit {
-			return
-		}
-		g, ok := at[key{r.Filter, r.Reason}]
+		k := key{r.Filter, r.Reason}
+		i, ok := at[k]
 		if !ok {
-			if groups[r.Filter] == perFilter {
+			if groups[r.Filter] == reasons {
 				continue
 			}
 			groups[r.Filter]++
-			g = len(d.Refused)
-			at[key{r.Filter, r.Reason}] = g
+			i = len(d.Refused)
+			at[k] = i
 			d.Refused = append(d.Refused, Group{Filter: r.Filter, Reason: r.Reason})
 		}
-		d.Refused[g].Count++
+		g := &d.Refused[i]
+		g.Count++
 		d.Omitted--
-		if len(d.Refused[g].Hosts) < groupHosts {
-			d.Refused[g].Hosts = append(d.Refused[g].Hosts, r.Host)
+		if len(g.Hosts) < groupHosts {
+			g.Hosts = append(g.Hosts, r.Host)
 		}
 	}
 }

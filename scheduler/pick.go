@@ -12,8 +12,9 @@ import (
 // The same s and r give the same Decision; the candidates do not even depend
 // on the order in which hosts were added.
 //
-// All refusals are explained when no host was found or r.Explain is set;
-// else those of a few hosts, and the rest is only counted.
+// Making reasons takes longer than deciding. So of each filter's refusals only
+// the first 16 are explained when a host was found, and the first 1,000 when
+// none was; the rest is counted. With r.Explain all are explained.
 func (sc *Scheduler) Pick(s *Snapshot, r *Request) Decision {
 	t := sc.sift(s, r)
 	defer sc.scratch.Put(t)
@@ -28,11 +29,14 @@ func (sc *Scheduler) Pick(s *Snapshot, r *Request) Decision {
 			d.Counts = append(d.Counts, Count{Filter: f.Name(), Refused: n})
 		}
 	}
-	limit := explained
-	if d.Passed == 0 || r.Explain {
+	limit := explainedBeside
+	switch {
+	case r.Explain:
 		limit = math.MaxInt
+	case d.Passed == 0:
+		limit = explainedAlone
 	}
-	d.explain(sc.refusals(s, r, t), sc.opts.Reasons, limit)
+	d.explain(sc.refusals(s, r, t, limit), sc.opts.Reasons)
 	return d
 }
 
@@ -42,7 +46,7 @@ func (sc *Scheduler) Explain(s *Snapshot, r *Request) iter.Seq[Refusal] {
 	return func(yield func(Refusal) bool) {
 		t := sc.sift(s, r)
 		defer sc.scratch.Put(t)
-		sc.refusals(s, r, t)(yield)
+		sc.refusals(s, r, t, math.MaxInt)(yield)
 	}
 }
 
@@ -107,17 +111,25 @@ func (sc *Scheduler) weigh(s *Snapshot, r *Request, t *table) {
 			w := t.weight[p]
 			if !(w >= -limit) { // also NaN
 				w = -limit
+				t.weight[p] = w
+			} else if w > limit {
+				w = limit
+				t.weight[p] = w
 			}
-			w = min(w, limit)
-			t.weight[p] = w
-			least, most = min(least, w), max(most, w)
+			if w < least { // min and max also care for NaN, at four times the price
+				least = w
+			}
+			if w > most {
+				most = w
+			}
 		}
 		if least == most {
 			continue
 		}
+		scale := most - least
 		for p := range m.All() {
 			// The conversion keeps machines with fused multiply-add from rounding otherwise.
-			t.score[p] += float64(by.Multiplier * ((t.weight[p] - least) / (most - least)))
+			t.score[p] += float64(by.Multiplier * ((t.weight[p] - least) / scale))
 		}
 	}
 }
@@ -127,8 +139,13 @@ func (sc *Scheduler) best(s *Snapshot, r *Request, t *table) []Candidate {
 	limit := max(sc.opts.Candidates, sc.opts.SubsetSize)
 	seed := mix(r.Seed + 0x9e3779b97f4a7c15)
 	order := func(a, b entry) int {
-		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(b.tie, a.tie),
-			cmp.Compare(s.Host(a.pos).ID, s.Host(b.pos).ID))
+		switch {
+		case a.score != b.score:
+			return cmp.Compare(b.score, a.score)
+		case a.tie != b.tie:
+			return cmp.Compare(b.tie, a.tie)
+		}
+		return cmp.Compare(s.Host(a.pos).ID, s.Host(b.pos).ID)
 	}
 	top := t.top[:0]
 	for p := range t.last().All() {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -101,12 +102,48 @@ func TestRefusalsBesideACandidate(t *testing.T) {
 	require.NoError(t, d.Err())
 	require.Equal(t, []scheduler.Candidate{{ID: "id-00099", Name: "cmp00099"}}, d.Candidates)
 	require.Equal(t, []scheduler.Count{{Filter: "alive", Refused: 99}}, d.Counts)
-	require.Equal(t, 32, d.Refused[0].Count)
-	require.Equal(t, 67, d.Omitted)
+	require.Equal(t, 16, d.Refused[0].Count)
+	require.Equal(t, 83, d.Omitted)
 
 	d = sched.Pick(s, &scheduler.Request{Need: small, Explain: true})
 	require.Equal(t, 99, d.Refused[0].Count)
+	require.Len(t, d.Refused[0].Hosts, 5)
 	require.Zero(t, d.Omitted)
+}
+
+// TestScratchIsClean: what a weigher leaves out counts 0, not what an earlier Pick left behind.
+func TestScratchIsClean(t *testing.T) {
+	t.Parallel()
+	sched, err := scheduler.New(&scheduler.Options{Filters: filter.Default(), Weighers: []scheduler.Weight{{By: lazy{}}}})
+	require.NoError(t, err)
+	s := newSnapshot(t, cluster(3)...)
+	for host := range 3 {
+		d := sched.Pick(s, &scheduler.Request{Need: small, Project: s.Host(host).ID})
+		require.Equal(t, s.Host(host).ID, d.Candidates[0].ID)
+		require.Zero(t, d.Candidates[1].Weight)
+	}
+}
+
+// lazy sets the weight of the one host that it likes, named by the project.
+type lazy struct{}
+
+func (lazy) Name() string { return "lazy" }
+
+func (lazy) Weigh(s *scheduler.Snapshot, r *scheduler.Request, _ scheduler.Mask, w []float64) {
+	p, _ := s.Position(r.Project)
+	w[p] = 1
+}
+
+func TestTiesDoNotDependOnPosition(t *testing.T) {
+	t.Parallel()
+	hosts := cluster(100)
+	s, sched := newSnapshot(t, hosts...), newScheduler(t, scheduler.Options{SubsetSize: 5})
+	slices.Reverse(hosts)
+	other, err := (*scheduler.Snapshot)(nil).With(hosts...)
+	require.NoError(t, err)
+	require.Equal(t, "id-00099", other.Host(0).ID)
+	q := &scheduler.Request{Need: small, Seed: 4}
+	require.Equal(t, sched.Pick(s, q).Candidates, sched.Pick(other, q).Candidates)
 }
 
 func TestNoHosts(t *testing.T) {

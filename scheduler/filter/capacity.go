@@ -8,13 +8,13 @@ import (
 )
 
 // VCPU refuses hosts without enough vCPUs.
-func VCPU() scheduler.Filter { return capacity{"vcpu", scheduler.CPU, " vCPUs", ""} }
+func VCPU() scheduler.Filter { return capacity{"vcpu", scheduler.CPU, "vCPUs", ""} }
 
 // RAM refuses hosts without enough memory.
-func RAM() scheduler.Filter { return capacity{"ram", scheduler.RAM, " MiB", " memory"} }
+func RAM() scheduler.Filter { return capacity{"ram", scheduler.RAM, "MiB", " memory"} }
 
 // Disk refuses hosts without enough disk space.
-func Disk() scheduler.Filter { return capacity{"disk", scheduler.Disk, " GiB", " disk"} }
+func Disk() scheduler.Filter { return capacity{"disk", scheduler.Disk, "GiB", " disk"} }
 
 // capacity lets a host pass that has what is needed: total times allocation
 // ratio less what is used, and never more than the total for one server.
@@ -47,14 +47,22 @@ func (f capacity) Keep(s *scheduler.Snapshot, r *scheduler.Request, m scheduler.
 }
 
 func (f capacity) Reason(h *scheduler.Host, r *scheduler.Request) string {
-	amount := func(n int64) string { return strconv.FormatInt(n, 10) + f.unit }
-	need, total := r.Need.Get(f.of), h.Total.Get(f.of)
-	if free := h.Free(f.of); need > free {
-		return "needs " + amount(need) + f.noun + ", " + amount(total) + " x " + ratio(h.Ratio.Get(f.of)) +
-			" allocation ratio - " + amount(h.Used.Get(f.of)) + " used = " + amount(free) + " free"
+	text := make([]byte, 0, 160)
+	amount := func(before string, n int64) {
+		text = append(append(strconv.AppendInt(append(text, before...), n, 10), ' '), f.unit...)
 	}
-	return "needs " + amount(need) + f.noun + ", the whole host has " + amount(total) +
-		": a server may not overcommit against itself"
+	need, total, free := r.Need.Get(f.of), h.Total.Get(f.of), h.Free(f.of)
+	amount("needs ", need)
+	text = append(text, f.noun...)
+	if need <= free {
+		amount(", the whole host has ", total)
+		return string(append(text, ": a server may not overcommit against itself"...))
+	}
+	amount(", ", total)
+	text = append(append(text, " x "...), ratio(h.Ratio.Get(f.of))...)
+	amount(" allocation ratio - ", h.Used.Get(f.of))
+	amount(" used = ", free)
+	return string(append(text, " free"...))
 }
 
 // ratio writes 1 as "1.0", so that nobody takes it for an amount.

@@ -1,7 +1,6 @@
 package filter_test
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -129,7 +128,7 @@ func big() scheduler.Filter {
 func TestDefaultNames(t *testing.T) {
 	t.Parallel()
 	var names []string
-	for f := range slices.Values(filter.Default()) {
+	for _, f := range filter.Default() {
 		names = append(names, f.Name())
 	}
 	require.Equal(t, []string{"destination", "exclude", "alive", "zone", "vcpu", "ram", "disk"}, names)
