@@ -33,7 +33,7 @@ type Request struct {
 	// Seed orders hosts of equal weight. Give each request another, and a
 	// repetition of a request the same.
 	Seed uint64
-	// Explain makes a Pick that finds a host explain every refusal too.
+	// Explain makes Pick explain every refusal, however long that takes.
 	Explain bool
 }
 
