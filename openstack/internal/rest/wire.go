@@ -1,0 +1,157 @@
+package rest
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/request"
+)
+
+// past is a deadline that is over, whatever the machine's clock says.
+func past() time.Time { return time.Unix(1, 0) }
+
+// readBody reads a body of at most limit bytes within the call's time.
+func (c *call) readBody(limit int64) ([]byte, error) {
+	tooLarge := func() error {
+		c.w.Header().Set("Connection", "close")
+		return &fault.Error{Code: fault.TooLarge, Field: "body", Msg: "has more than " + strconv.FormatInt(limit, 10) + " bytes, which is the most that this call takes"}
+	}
+	if c.r.ContentLength > limit {
+		return nil, tooLarge()
+	}
+	if c.r.Body == nil || c.r.Body == http.NoBody {
+		return nil, nil
+	}
+	rc := http.NewResponseController(c.w)
+	stop := c.f.Clock.AfterFunc(c.f.Timeout, func() { _ = rc.SetReadDeadline(past()) })
+	defer stop()
+	body, err := io.ReadAll(io.LimitReader(c.r.Body, limit+1))
+	if err != nil {
+		return nil, Status(http.StatusBadRequest, "the body broke off before its end")
+	}
+	if int64(len(body)) > limit {
+		return nil, tooLarge()
+	}
+	return body, nil
+}
+
+// stalling is a connection's side on which every single read or write has a time limit.
+type stalling struct {
+	c *call
+	r io.Reader
+	w io.Writer
+}
+
+func (c *call) stallingBody() io.Reader {
+	if c.r.Body == nil {
+		return http.NoBody
+	}
+	return &stalling{c: c, r: c.r.Body}
+}
+
+func (s *stalling) Read(p []byte) (int, error) {
+	rc := http.NewResponseController(s.c.w)
+	stop := s.c.f.Clock.AfterFunc(s.c.f.Stall, func() { _ = rc.SetReadDeadline(past()) })
+	defer stop()
+	return s.r.Read(p)
+}
+
+func (s *stalling) Write(p []byte) (int, error) {
+	rc := http.NewResponseController(s.c.w)
+	stop := s.c.f.Clock.AfterFunc(s.c.f.Stall, func() { _ = rc.SetWriteDeadline(past()) })
+	defer stop()
+	return s.w.Write(p)
+}
+
+// answer writes a response.
+func (c *call) answer(resp *Response) {
+	h := c.w.Header()
+	for k, v := range resp.Header {
+		h[http.CanonicalHeaderKey(k)] = v
+	}
+	status := resp.status()
+	if resp.Stream != nil {
+		c.stream(resp, status)
+		return
+	}
+	if resp.Body == nil {
+		c.write(status, "", nil)
+		return
+	}
+	c.write(status, "application/json", encode(resp.Body))
+}
+
+func (c *call) write(status int, contentType string, body []byte) {
+	h := c.w.Header()
+	if contentType != "" && h.Get("Content-Type") == "" {
+		h.Set("Content-Type", contentType)
+	}
+	if status != http.StatusNoContent {
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	c.status = status
+	c.w.WriteHeader(status)
+	if c.r.Method != http.MethodHead && status != http.StatusNoContent {
+		_, _ = c.w.Write(body) // a client that has gone is not our error
+	}
+}
+
+// stream copies a body; what breaks off in the middle aborts the connection, so that nobody takes it for the whole.
+func (c *call) stream(resp *Response, status int) {
+	defer resp.Stream.Close()
+	if resp.Size >= 0 {
+		c.w.Header().Set("Content-Length", strconv.FormatInt(resp.Size, 10))
+	}
+	c.status = status
+	c.w.WriteHeader(status)
+	if c.r.Method == http.MethodHead {
+		return
+	}
+	n, err := io.Copy(&stalling{c: c, w: c.w}, resp.Stream)
+	if err == nil && resp.Size >= 0 && n < resp.Size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		c.f.Log.WarnContext(c.r.Context(), "a download broke off", "bytes", n, "error", err)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// fail answers with an error in the service's form, and logs what is not the client's fault.
+func (c *call) fail(err error) {
+	service := Identity
+	if c.m != nil {
+		service = c.m.api.Service
+	}
+	status := StatusOf(service, err)
+	if status >= 500 && status != http.StatusNotImplemented {
+		c.f.Log.ErrorContext(c.r.Context(), "a call failed", "status", status, "error", err)
+	}
+	if status == http.StatusUnauthorized {
+		c.w.Header().Set("WWW-Authenticate", `Keystone uri="`+c.req.base+CatalogPath(Identity)+`"`)
+	}
+	if status == http.StatusServiceUnavailable {
+		c.w.Header().Set("Retry-After", "1")
+	}
+	body, contentType := service.render(err, status, message(err, status, c.req.ID), c.r.Header.Get("Accept"))
+	c.write(status, contentType, body)
+}
+
+// record writes the access record: never a token, a password or a body.
+func (c *call) record() {
+	attrs := []slog.Attr{
+		slog.String("method", c.r.Method), slog.String("path", c.r.URL.Path), slog.Int("status", c.status),
+		slog.Duration("took", c.f.Clock.Mono()-c.start),
+	}
+	if global := c.r.Header.Get("X-Openstack-Request-Id"); request.Valid(global) {
+		attrs = append(attrs, slog.String("global_request_id", global))
+	}
+	if p := c.req.Principal; p != nil {
+		attrs = append(attrs, slog.String("user_id", p.UserID), slog.String("project_id", p.ProjectID))
+	}
+	c.f.Log.LogAttrs(c.r.Context(), slog.LevelInfo, "api call", attrs...)
+}

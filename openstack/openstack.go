@@ -1,0 +1,79 @@
+// Package openstack serves a cloud as the OpenStack APIs: Keystone v3, Nova
+// v2.1, Glance v2 and Neutron v2.0 on one port, so that OpenStack's clients
+// work with it unmodified. It holds views only: decoding, versions, links and
+// error bodies. Rules are in the services.
+//
+// Where they answer, BASE being scheme and host: BASE/v3 and BASE/identity,
+// BASE/compute/v2.1, BASE/image, BASE/network. OS_AUTH_URL is BASE/v3 or
+// BASE/identity. BASE/healthz answers 200 while the process lives.
+package openstack
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/nubecula/cloud/identity"
+	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/openstack/internal/rest"
+	"github.com/nubecula/cloud/store"
+)
+
+// Services are what the APIs are views of. Store and Identity are required; the API of another that is nil is not served.
+type Services struct {
+	Store    *store.Store
+	Identity *identity.Service
+	Clock    clock.Clock  // nil means the machine's
+	Log      *slog.Logger // nil means nowhere
+}
+
+// Options change how a cloud is served. nil is fine, and so is the zero value of every field.
+type Options struct {
+	// PublicURL is how clients reach the server, for links: "https://cloud.example:8774".
+	// "" takes it from each request: its Host, and X-Forwarded-Proto if a proxy set that.
+	PublicURL string
+	// Timeout ends a call, reading its body included; uploads and downloads have none. 0 means 60 s.
+	Timeout time.Duration
+	// Stall ends an upload or download whose client sends or takes nothing for so long. 0 means 60 s.
+	Stall time.Duration
+	// MaxBody is how many bytes the body of most calls may have; image data is bounded elsewhere. 0 means 1 MiB.
+	MaxBody int64
+}
+
+// Handler returns the APIs of a cloud. It panics when a required service is missing or PublicURL is not a URL.
+func Handler(s Services, opt *Options) http.Handler {
+	if opt == nil {
+		opt = &Options{}
+	}
+	if s.Store == nil || s.Identity == nil {
+		panic("openstack: Services needs Store and Identity")
+	}
+	frame, err := rest.New(rest.Config{
+		APIs: apis(s), Store: s.Store, Clock: s.Clock, Log: s.Log,
+		Authenticate: s.Identity.Validate,
+		PublicURL: opt.PublicURL, Timeout: opt.Timeout, Stall: opt.Stall, MaxBody: opt.MaxBody,
+	})
+	if err != nil {
+		panic(fmt.Sprintf("openstack: %v", err))
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" {
+			w.WriteHeader(http.StatusOK)
+			return
+		}
+		frame.ServeHTTP(w, r)
+	})
+}
+
+// Server returns an http.Server for a Handler: 10 s for a request's headers of at most 64 KiB, 2 minutes
+// of idleness. Bodies have no limit of time here, since uploads may be long: the Handler has one for each call.
+func Server(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+}
+
+// apis are the views of the services that there are.
+func apis(s Services) []rest.API {
+	var list []rest.API
+	return list
+}
