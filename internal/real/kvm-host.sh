@@ -74,10 +74,12 @@ unix_sock_rw_perms = "0770"
 host_uuid = "$(cat /proc/sys/kernel/random/uuid)"
 log_outputs = "3:file:$state/log/libvirtd.log"
 X
-        # no cgroups: two hosts on one machine would share the groups of guests of one name
+        # no cgroups: two hosts on one machine would share the groups of guests of one name. No namespaces:
+        # QEMU's own /dev cannot be made over the hidden /dev/kvm below.
         cat >"$state/etc/qemu.conf" <<X
 security_driver = "none"
 cgroup_controllers = [ ]
+namespaces = [ ]
 X
     fi
     ip netns add "$netns" 2>/dev/null || true

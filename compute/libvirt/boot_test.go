@@ -1,0 +1,156 @@
+//go:build libvirt && linux
+
+package libvirt_test
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nubecula/cloud/compute/computedriver"
+	"github.com/nubecula/cloud/compute/computetest"
+	"github.com/nubecula/cloud/compute/libvirt"
+	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/internal/id"
+	"github.com/nubecula/cloud/network/networkdriver"
+)
+
+// booted is a guest that runs a real system.
+type booted struct {
+	*testing.T
+	d     *libvirt.Driver
+	g     computedriver.Guest
+	began time.Duration
+}
+
+var stopwatch = clock.System()
+
+func (b *booted) note(what string) {
+	b.Logf("%6.1f s  %s", (stopwatch.Mono() - b.began).Seconds(), what)
+}
+
+func (b *booted) console() string {
+	out, err := b.d.ConsoleOutput(b.Context(), b.g.Mark.Ref(), 1<<20)
+	require.NoError(b, err)
+	return string(out)
+}
+
+// sees waits until the console holds the text n times.
+func (b *booted) sees(text string, n int) {
+	b.Helper()
+	defer func() {
+		if b.Failed() {
+			b.Log(b.console())
+		}
+	}()
+	computetest.Poll(wait)(b, fmt.Sprintf("%q %d times on the console", text, n), func() bool {
+		return strings.Count(b.console(), text) >= n
+	})
+	b.note(fmt.Sprintf("%s (%d)", text, n))
+}
+
+func (b *booted) power() computedriver.Power {
+	all, err := b.d.Guests(b.Context())
+	require.NoError(b, err)
+	for _, s := range all {
+		if s.Mark == b.g.Mark {
+			return s.Power
+		}
+	}
+	return ""
+}
+
+func boot(t *testing.T, r real, host string) *booted {
+	b := &booted{T: t, d: r.open(t), began: stopwatch.Mono()}
+	b.g = computedriver.Guest{
+		Mark: computedriver.Mark{Cloud: "boot-test", ID: id.Random(), Generation: 1},
+		Name: host, Hostname: host, VCPUs: 1, MemoryMiB: 256,
+		Root: computedriver.Disk{Base: r.base(t), SizeGiB: 1},
+		NICs: []computedriver.NIC{{PortID: id.Random(), MAC: "fa:16:3e:00:00:07",
+			Binding: networkdriver.Binding{User: &networkdriver.User{}}}},
+		ConfigDrive: map[string][]byte{
+			"openstack/latest/meta_data.json": []byte(`{"uuid":"u","hostname":"` + host + `.novalocal"}`),
+			"openstack/latest/user_data":      []byte("#!/bin/sh\necho user data ran on $(hostname)\n"),
+		},
+	}
+	t.Cleanup(func() { require.NoError(t, b.d.Undefine(context.Background(), b.g.Mark.Ref())) })
+	require.NoError(t, b.d.Define(t.Context(), b.g))
+	b.note("defined")
+	require.NoError(t, b.d.Start(t.Context(), b.g.Mark.Ref()))
+	b.note("started")
+	return b
+}
+
+// TestBoot boots a real system, which finds its config drive, restarts when asked and shuts down when asked.
+func TestBoot(t *testing.T) {
+	t.Parallel()
+	b := boot(t, realHost(t), "vm1")
+	b.sees("GUEST-READY", 1)
+	require.Contains(t, b.console(), "GUEST-CONFIGDRIVE /dev/vdb")
+	require.Contains(t, b.console(), "GUEST-USERDATA user data ran on vm1.novalocal")
+	require.Regexp(t, regexp.MustCompile(`GUEST-READY host=vm1\.novalocal cpus=1 mem=`), b.console())
+	require.Contains(t, b.console(), "GUEST-DHCP eth0 10.0.2.")
+
+	require.NoError(t, b.d.Reboot(t.Context(), b.g.Mark.Ref()))
+	b.sees("GUEST-POWERBUTTON", 1)
+	b.sees("GUEST-READY", 2)
+	require.Equal(t, computedriver.Running, b.power())
+
+	require.NoError(t, b.d.Stop(t.Context(), b.g.Mark.Ref(), wait))
+	b.note("stopped")
+	b.sees("GUEST-POWERBUTTON", 2)
+	require.Equal(t, computedriver.Off, b.power())
+}
+
+// TestRestart restarts libvirtd under a running guest: calls are Unavailable meanwhile, then all is as before.
+func TestRestart(t *testing.T) {
+	r := realHost(t) // not parallel: it is the others' libvirtd too
+	if r.host == "" {
+		t.Skip("NUBECULA_KVM_HOST does not say how to restart libvirtd; internal/real/kvm-suite.sh does")
+	}
+	b := boot(t, r, "vm2")
+	hints := make(chan computedriver.Hint, 100)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.d.Watch(ctx, func(h computedriver.Hint) { hints <- h }) }()
+	b.sees("GUEST-BOOT", 1)
+
+	host := func(verb string) {
+		out, err := exec.Command(r.host, verb).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	host("kill")
+	b.note("killed libvirtd")
+	_, err := b.d.Host(t.Context())
+	require.Equal(t, fault.Unavailable, fault.CodeOf(err), "%v", err)
+	_, err = b.d.Guests(t.Context())
+	require.Equal(t, fault.Unavailable, fault.CodeOf(err), "%v", err)
+	require.Equal(t, fault.Unavailable, fault.CodeOf(b.d.Start(t.Context(), b.g.Mark.Ref())))
+	host("start")
+	b.note("started libvirtd")
+	computetest.Poll(wait)(t, "the host answers", func() bool { _, err := b.d.Host(t.Context()); return err == nil })
+	b.note("reconnected")
+	require.Equal(t, computedriver.Running, b.power())
+	for h := range hints {
+		if h.What == "reconnected" {
+			require.Empty(t, h.ID)
+			break
+		}
+	}
+	b.sees("GUEST-READY", 1)
+	require.NoError(t, b.d.Stop(t.Context(), b.g.Mark.Ref(), 0))
+	for h := range hints {
+		if h == (computedriver.Hint{ID: b.g.Mark.ID, What: "stopped"}) {
+			break
+		}
+	}
+	stop()
+	require.ErrorIs(t, <-ended, context.Canceled)
+}

@@ -1,0 +1,212 @@
+//go:build linux
+
+package libvirt
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/nubecula/cloud/compute/computedriver"
+	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/id"
+)
+
+// state is the directory of Options.StateDir.
+type state struct{ dir string }
+
+// openState makes the directory's parts and removes what an earlier run left in the trash.
+func openState(dir string) (state, error) {
+	s := state{dir}
+	broken := func(err error) (state, error) { return s, fault.New(fault.Invalid, "state directory: %w", err) }
+	parts := []struct {
+		path string
+		mode fs.FileMode
+	}{{"guests", 0o711}, {"base", 0o711}, {"tombstones", 0o700}, {"locks", 0o700}, {"trash", 0o700}}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) { // an existing one keeps its mode
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
+			return broken(err)
+		}
+	}
+	for _, p := range parts {
+		if err := errors.Join(os.MkdirAll(s.path(p.path), p.mode), os.Chmod(s.path(p.path), p.mode)); err != nil {
+			return broken(err)
+		}
+	}
+	left, err := os.ReadDir(s.path("trash"))
+	if err != nil {
+		return broken(err)
+	}
+	for _, e := range left {
+		_ = os.RemoveAll(s.path("trash", e.Name()))
+	}
+	return s, nil
+}
+
+func (s state) path(elements ...string) string {
+	return filepath.Join(append([]string{s.dir}, elements...)...)
+}
+
+func (s state) guest(id string) string { return s.path("guests", id) }
+
+// record is mark.json.
+type record struct {
+	Cloud      string `json:"cloud"`
+	ID         string `json:"id"`
+	Generation int64  `json:"generation"`
+	Name       string `json:"name"`
+}
+
+func (r record) mark() computedriver.Mark {
+	return computedriver.Mark{Cloud: r.Cloud, ID: r.ID, Generation: r.Generation}
+}
+
+// mark reads a guest's mark; ok is false when the guest has no directory.
+func (s state) mark(id string) (r record, ok bool, err error) {
+	b, err := os.ReadFile(filepath.Join(s.guest(id), "mark.json"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return r, false, nil
+	case err != nil:
+		return r, false, fault.New(fault.Internal, "%w", err)
+	}
+	if err := json.Unmarshal(b, &r); err != nil || r.ID != id || r.Cloud == "" || r.Generation <= 0 {
+		return record{}, false, fault.New(fault.Corrupt, "%s is not a guest's mark; look at the directory and remove it by hand",
+			filepath.Join(s.guest(id), "mark.json"))
+	}
+	return r, true, nil
+}
+
+// marks lists the guests that have a directory; one whose mark cannot be read has an empty record.
+func (s state) marks() (map[string]record, error) {
+	entries, err := os.ReadDir(s.path("guests"))
+	if err != nil {
+		return nil, fault.New(fault.Internal, "%w", err)
+	}
+	all := map[string]record{}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		switch r, ok, err := s.mark(e.Name()); {
+		case ok, fault.Is(err, fault.Corrupt):
+			all[e.Name()] = r
+		case err != nil:
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// young is where a guest's directory is until its mark is in it.
+func (s state) young(id string) string { return s.path("guests", "."+id+".new") }
+
+// make makes a guest's directory with its mark, both at once.
+func (s state) make(r record) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	young := s.young(r.ID)
+	if err := errors.Join(os.RemoveAll(young), os.Mkdir(young, 0o711), os.Chmod(young, 0o711)); err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(young, "mark.json"), append(b, '\n')); err != nil {
+		return err
+	}
+	return install(young, s.guest(r.ID))
+}
+
+// remove removes a guest's directory, all at once for who looks at guests/.
+func (s state) remove(guest string) error {
+	if err := os.RemoveAll(s.young(guest)); err != nil {
+		return err
+	}
+	temp := s.path("trash", guest+"-"+id.Random())
+	if err := os.Rename(s.guest(guest), temp); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	if err := syncPath(s.path("guests")); err != nil {
+		return err
+	}
+	return os.RemoveAll(temp)
+}
+
+// tombstone is the greatest generation undefined; 0 means none.
+func (s state) tombstone(id string) (int64, error) {
+	b, err := os.ReadFile(s.path("tombstones", id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fault.New(fault.Internal, "%w", err)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil || n <= 0 {
+		return 0, fault.New(fault.Corrupt, "tombstone %s is not a generation: %q", s.path("tombstones", id), b)
+	}
+	return n, nil
+}
+
+// bury raises the tombstone to the generation. The caller holds the guest's lock.
+func (s state) bury(id string, generation int64) error {
+	old, err := s.tombstone(id)
+	if err != nil || old >= generation {
+		return err
+	}
+	return writeFile(s.path("tombstones", id), []byte(strconv.FormatInt(generation, 10)+"\n"))
+}
+
+// writeFile puts a file of mode 0600 in place as a whole and on disk.
+func writeFile(path string, data []byte) error {
+	temp := path + ".new"
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return install(temp, path)
+}
+
+// install renames a finished file into place, for good.
+func install(temp, path string) error {
+	if err := os.Rename(temp, path); err != nil {
+		return err
+	}
+	return syncPath(filepath.Dir(path))
+}
+
+// syncPath brings a file or directory to disk.
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// blocked names the first directory on the way to path that other users, such as QEMU's, cannot pass; "" means none.
+func blocked(path string) string {
+	found := ""
+	for dir := path; ; dir = filepath.Dir(dir) {
+		if i, err := os.Stat(dir); err == nil && i.IsDir() && i.Mode()&0o001 == 0 {
+			found = dir
+		}
+		if dir == filepath.Dir(dir) {
+			return found
+		}
+	}
+}
