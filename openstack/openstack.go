@@ -52,7 +52,7 @@ func Handler(s Services, opt *Options) http.Handler {
 	frame, err := rest.New(rest.Config{
 		APIs: apis(s), Store: s.Store, Clock: s.Clock, Log: s.Log,
 		Authenticate: s.Identity.Validate,
-		PublicURL: opt.PublicURL, Timeout: opt.Timeout, Stall: opt.Stall, MaxBody: opt.MaxBody,
+		PublicURL:    opt.PublicURL, Timeout: opt.Timeout, Stall: opt.Stall, MaxBody: opt.MaxBody,
 	})
 	if err != nil {
 		panic(fmt.Sprintf("openstack: %v", err))
