@@ -110,7 +110,7 @@ func Explain(path string, err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fault.New(fault.Exhausted, "no space left for %s; free some or enlarge the disk: %w", path, err)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return fault.New(fault.Unavailable, "%s cannot be written; check its owner, mode and mount: %w", path, err)
+		return fault.New(fault.Unavailable, "no permission for %s; check its owner, mode and mount: %w", path, err)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EIO):
 		return fault.New(fault.Unavailable, "%s cannot be used now: %w", path, err)
 	}
