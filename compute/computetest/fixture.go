@@ -58,7 +58,9 @@ func (f *fixture) guest() computedriver.Guest {
 	}
 	f.h.Shape(&g)
 	f.Cleanup(func() {
-		_ = f.d.Undefine(context.Background(), computedriver.Ref{ID: g.Mark.ID, Generation: 1 << 40})
+		d := f.host.Open(f.T) // not f.d, which a test may have closed
+		_ = d.Undefine(context.Background(), computedriver.Ref{ID: g.Mark.ID, Generation: 1 << 40})
+		_ = d.Close()
 	})
 	return g
 }
