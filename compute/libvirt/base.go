@@ -11,10 +11,10 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"syscall"
 
 	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/statedir"
 )
 
 // base returns the path of the host's copy of an image, which it makes when there is none. Calls that
@@ -98,9 +98,9 @@ func (u until) Read(p []byte) (int, error) {
 
 // aboutImage keeps an error's code and names the image.
 func aboutImage(err error, id string) error {
-	code := fault.CodeOf(err)
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		code = fault.Exhausted
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		err = statedir.Explain(file.Path, err)
 	}
-	return fault.New(code, "copy it to the host: %w", err).About("image", id)
+	return fault.New(fault.CodeOf(err), "copy it to the host: %w", err).About("image", id)
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/statedir"
 )
 
 // tail returns the last bytes of a log that virtlogd rotates: path is its newest part, path.0 the one before, and so on.
@@ -28,7 +29,7 @@ func tail(path string, max int) ([]byte, error) {
 			return nil, fault.New(fault.Internal, "the console log belongs to root; run this process as root: %w", err)
 		}
 		if err != nil {
-			return nil, fault.New(fault.Internal, "%w", err)
+			return nil, statedir.Explain(part, err)
 		}
 		out = append(b, out...)
 		part = fmt.Sprintf("%s.%d", path, i)

@@ -11,6 +11,7 @@ import (
 	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/configdrive"
+	"github.com/nubecula/cloud/internal/statedir"
 )
 
 // Define makes the guest's directory, its files, and last its domain.
@@ -136,7 +137,7 @@ func (d *Driver) build(ctx context.Context, s *session, g computedriver.Guest, b
 		return err
 	}
 	if f.config != "" {
-		if err := writeFile(f.config, drive); err != nil {
+		if err := statedir.Replace(f.config, drive, true); err != nil {
 			return err
 		}
 	}
@@ -189,6 +190,9 @@ func (d *Driver) undefine(ctx context.Context, r computedriver.Ref) error {
 		return err
 	}
 	defer unlock()
+	if err := d.state.bury(r.ID, r.Generation); err != nil { // first of all, even if libvirtd is down
+		return err
+	}
 	s, release, err := d.link.use(ctx)
 	if err != nil {
 		return err
@@ -206,7 +210,7 @@ func (d *Driver) undefine(ctx context.Context, r computedriver.Ref) error {
 		return err
 	}
 	if at.Generation > r.Generation || rec.Generation > r.Generation {
-		return d.state.bury(r.ID, r.Generation)
+		return nil
 	}
 	if at == (computedriver.Mark{}) {
 		dom = nil // an administrator's: not ours to remove

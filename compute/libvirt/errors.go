@@ -5,12 +5,13 @@ package libvirt
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
-	"syscall"
 
 	"libvirt.org/go/libvirt"
 
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/statedir"
 )
 
 // codes says what a caller may conclude from an error of libvirt; those not listed are Internal.
@@ -33,29 +34,26 @@ func (d *Driver) about(err error, op, id string) error {
 	if err == nil {
 		return nil
 	}
-	code, text := fault.CodeOf(err), ""
+	var e *fault.Error
 	var l libvirt.Error
+	var file *fs.PathError
 	switch {
+	case errors.As(err, &e): // it has its code
+		c := *e
+		e = &c
 	case errors.As(err, &l):
-		code, text = d.codeOf(l)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		code = fault.Exhausted
+		code, remedy := d.codeOf(l)
+		e = &fault.Error{Code: code, Msg: "libvirt: " + l.Message + remedy}
+	case errors.As(err, &file):
+		return d.about(statedir.Explain(file.Path, err), op, id)
+	default:
+		e = fault.New(fault.CodeOf(err), "%w", err)
 	}
-	var f *fault.Error
-	if text == "" && errors.As(err, &f) && f.Code == code {
-		c := *f
-		if c.Op == "" {
-			c.Op = op
-		}
-		if c.Kind == "" && id != "" {
-			c.Kind, c.ID = "guest", id
-		}
-		return &c
+	if e.Op == "" {
+		e.Op = op
 	}
-	e := fault.New(code, "%w%s", err, text)
-	e.Op = op
-	if id != "" {
-		e = e.About("guest", id)
+	if e.Kind == "" && id != "" {
+		e.Kind, e.ID = "guest", id
 	}
 	return e
 }
@@ -63,7 +61,7 @@ func (d *Driver) about(err error, op, id string) error {
 // codeOf returns the code of libvirt's error, and what to add to its text.
 func (d *Driver) codeOf(l libvirt.Error) (fault.Code, string) {
 	switch {
-	case l.Domain == libvirt.FROM_RPC, l.Domain == libvirt.FROM_REMOTE, l.Domain == libvirt.FROM_STREAMS:
+	case l.Domain == libvirt.FROM_RPC, l.Domain == libvirt.FROM_REMOTE:
 		return fault.Unavailable, "" // not an answer of libvirtd's: the way to it is broken
 	case strings.Contains(l.Message, "Cannot allocate memory"):
 		return fault.Exhausted, ""

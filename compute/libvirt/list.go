@@ -54,7 +54,9 @@ func (d *Driver) guests(ctx context.Context) ([]computedriver.GuestState, error)
 				g.Power = computedriver.Torn
 			}
 		}
-		delete(dirs, id)
+		if g.Mark != (computedriver.Mark{}) {
+			delete(dirs, id)
+		}
 		all = append(all, g)
 	}
 	for id, r := range dirs {

@@ -5,11 +5,11 @@ package libvirt
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
-	"syscall"
 
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/filelock"
+	"github.com/nubecula/cloud/internal/statedir"
 )
 
 // lock takes the lock of that name, which only one call of all processes has at a time. The kernel
@@ -19,10 +19,10 @@ func (s state) lock(ctx context.Context, name string) (unlock func(), err error)
 	for {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
-			return nil, fault.New(fault.Internal, "lock: %w", err)
+			return nil, statedir.Explain(path, err)
 		}
 		taken := make(chan error, 1)
-		go func() { taken <- flock(f) }()
+		go func() { taken <- filelock.Lock(f) }()
 		select {
 		case err = <-taken:
 		case <-ctx.Done():
@@ -31,7 +31,7 @@ func (s state) lock(ctx context.Context, name string) (unlock func(), err error)
 		}
 		if err != nil {
 			f.Close()
-			return nil, fault.New(fault.Internal, "lock %s: %w", path, err)
+			return nil, statedir.Explain(path, err)
 		}
 		// whoever had it has removed the file: what we have locked may be a file that is gone
 		if same(f, path) {
@@ -44,21 +44,13 @@ func (s state) lock(ctx context.Context, name string) (unlock func(), err error)
 	}
 }
 
-func flock(f *os.File) error {
-	for {
-		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
-			return err
-		}
-	}
-}
-
 func same(f *os.File, path string) bool {
 	a, err := f.Stat()
 	if err != nil {
 		return false
 	}
 	b, err := os.Stat(path)
-	return err == nil && !errors.Is(err, fs.ErrNotExist) && os.SameFile(a, b)
+	return err == nil && os.SameFile(a, b)
 }
 
 // ended is the error of a call whose context has ended.

@@ -14,6 +14,7 @@ import (
 	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/id"
+	"github.com/nubecula/cloud/internal/statedir"
 )
 
 // state is the directory of Options.StateDir.
@@ -67,16 +68,16 @@ func (r record) mark() computedriver.Mark {
 
 // mark reads a guest's mark; ok is false when the guest has no directory.
 func (s state) mark(id string) (r record, ok bool, err error) {
-	b, err := os.ReadFile(filepath.Join(s.guest(id), "mark.json"))
+	path := filepath.Join(s.guest(id), "mark.json")
+	b, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return r, false, nil
 	case err != nil:
-		return r, false, fault.New(fault.Internal, "%w", err)
+		return r, false, statedir.Explain(path, err)
 	}
 	if err := json.Unmarshal(b, &r); err != nil || r.ID != id || r.Cloud == "" || r.Generation <= 0 {
-		return record{}, false, fault.New(fault.Corrupt, "%s is not a guest's mark; look at the directory and remove it by hand",
-			filepath.Join(s.guest(id), "mark.json"))
+		return record{}, false, fault.New(fault.Corrupt, "%s is not a guest's mark; look at the directory and remove it by hand", path)
 	}
 	return r, true, nil
 }
@@ -85,7 +86,7 @@ func (s state) mark(id string) (r record, ok bool, err error) {
 func (s state) marks() (map[string]record, error) {
 	entries, err := os.ReadDir(s.path("guests"))
 	if err != nil {
-		return nil, fault.New(fault.Internal, "%w", err)
+		return nil, statedir.Explain(s.path("guests"), err)
 	}
 	all := map[string]record{}
 	for _, e := range entries {
@@ -115,7 +116,7 @@ func (s state) make(r record) error {
 	if err := errors.Join(os.RemoveAll(young), os.Mkdir(young, 0o711), os.Chmod(young, 0o711)); err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(young, "mark.json"), append(b, '\n')); err != nil {
+	if err := statedir.Replace(filepath.Join(young, "mark.json"), append(b, '\n'), true); err != nil {
 		return err
 	}
 	return install(young, s.guest(r.ID))
@@ -141,16 +142,17 @@ func (s state) remove(guest string) error {
 
 // tombstone is the greatest generation undefined; 0 means none.
 func (s state) tombstone(id string) (int64, error) {
-	b, err := os.ReadFile(s.path("tombstones", id))
+	path := s.path("tombstones", id)
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fault.New(fault.Internal, "%w", err)
+		return 0, statedir.Explain(path, err)
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 	if err != nil || n <= 0 {
-		return 0, fault.New(fault.Corrupt, "tombstone %s is not a generation: %q", s.path("tombstones", id), b)
+		return 0, fault.New(fault.Corrupt, "tombstone %s is not a generation: %q; write one into it by hand", path, b)
 	}
 	return n, nil
 }
@@ -161,24 +163,7 @@ func (s state) bury(id string, generation int64) error {
 	if err != nil || old >= generation {
 		return err
 	}
-	return writeFile(s.path("tombstones", id), []byte(strconv.FormatInt(generation, 10)+"\n"))
-}
-
-// writeFile puts a file of mode 0600 in place as a whole and on disk.
-func writeFile(path string, data []byte) error {
-	temp := path + ".new"
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return install(temp, path)
+	return statedir.Replace(s.path("tombstones", id), []byte(strconv.FormatInt(generation, 10)+"\n"), true)
 }
 
 // install renames a finished file into place, for good.
