@@ -1,0 +1,208 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nubecula/cloud/compute"
+	"github.com/nubecula/cloud/event"
+	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/identity"
+	"github.com/nubecula/cloud/image"
+	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/internal/engine"
+	"github.com/nubecula/cloud/network"
+	"github.com/nubecula/cloud/store"
+)
+
+// Cloud is a cloud at work. It is safe for concurrent use; many may live in one process.
+type Cloud struct {
+	opt      Options
+	id       string
+	engine   *engine.Engine
+	identity *identity.Service
+	image    *image.Service
+	network  *network.Service
+	compute  *compute.Service
+	ctx      context.Context
+	stop     context.CancelFunc
+	once     sync.Once
+	closeErr error
+}
+
+// New checks opt, opens the services and takes up the work that an earlier
+// run left. It returns once each host was asked whether it is there. Errors:
+// Invalid names every option that is wrong; otherwise what store or drivers say.
+// After an error the drivers are still the caller's to close.
+func New(ctx context.Context, opt Options) (*Cloud, error) {
+	if err := opt.complete(); err != nil {
+		return nil, err
+	}
+	c := &Cloud{opt: opt}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	if err := c.open(ctx); err != nil {
+		c.stop()
+		if c.engine != nil {
+			c.engine.Kill()
+		}
+		return nil, err
+	}
+	c.retain()
+	return c, nil
+}
+
+// complete sets defaults and names all that is missing.
+func (o *Options) complete() error {
+	var errs []error
+	if o.Store == nil {
+		errs = append(errs, fault.InvalidField("Store", nil, "open one, for example with sqlite.Open and store.New"))
+	}
+	if o.Network == nil {
+		errs = append(errs, fault.InvalidField("Network", nil, "give a networkdriver.Provider, for example hostnet.New"))
+	}
+	if o.Images == nil {
+		errs = append(errs, fault.InvalidField("Images", nil, "give an imagedriver.Store, for example fileimage.New"))
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = clock.System()
+	}
+	if o.Policy == nil {
+		o.Policy = identity.DefaultPolicy()
+	}
+	if o.Retention == 0 {
+		o.Retention = 7 * 24 * time.Hour
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Cloud) open(ctx context.Context) (err error) {
+	o := &c.opt
+	if err := o.Store.Prepare(ctx, collections()...); err != nil {
+		return err
+	}
+	if c.id, err = cloudID(ctx, o.Store); err != nil {
+		return err
+	}
+	c.engine, err = engine.New(engine.Options{Store: o.Store, Clock: o.Clock, Log: o.Log, Workers: o.Workers, Lease: o.Lease, Twice: o.Twice})
+	if err != nil {
+		return err
+	}
+	c.identity, err = identity.New(identity.Options{Store: o.Store, Clock: o.Clock, Policy: o.Policy, Log: o.Log,
+		TokenLifetime: o.TokenLifetime, PasswordCost: o.PasswordCost})
+	if err != nil {
+		return err
+	}
+	c.image, err = image.New(image.Options{Store: o.Store, Engine: c.engine, Data: o.Images, Policy: o.Policy, Clock: o.Clock, Log: o.Log})
+	if err != nil {
+		return err
+	}
+	c.network, err = network.New(network.Options{Store: o.Store, Engine: c.engine, Provider: o.Network, Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log})
+	if err != nil {
+		return err
+	}
+	c.compute, err = compute.New(compute.Options{Store: o.Store, Engine: c.engine, CloudID: c.id, Image: c.image, Network: c.network,
+		Scheduler: o.Scheduler, Hypervisors: o.Hypervisors, Policy: o.Policy, Clock: o.Clock, Log: o.Log,
+		Heartbeat: o.Heartbeat, DownAfter: o.DownAfter, NoConfigDrive: o.NoConfigDrive})
+	if err != nil {
+		return err
+	}
+	if err := c.compute.Start(ctx); err != nil {
+		return err
+	}
+	return c.engine.Start(ctx)
+}
+
+// ID returns the Cloud's id, chosen at its first start and kept in its store; it marks everything drivers hold for it.
+func (c *Cloud) ID() string { return c.id }
+
+// Close stops taking up work and closes store and drivers. Guests go on running; operations
+// under way go on at the next New. It returns the errors of all it closed.
+func (c *Cloud) Close() error {
+	c.once.Do(func() {
+		c.stop()
+		errs := []error{c.compute.Close(), c.engine.Close(5 * time.Second), c.opt.Store.Close(), c.opt.Network.Close(), c.opt.Images.Close()}
+		for _, h := range c.opt.Hypervisors {
+			errs = append(errs, h.Driver.Close())
+		}
+		c.closeErr = errors.Join(errs...)
+	})
+	return c.closeErr
+}
+
+// Client is the services on behalf of one principal.
+type Client struct {
+	Identity *identity.Service
+	Image    *image.Service
+	Network  *network.Service
+	Compute  *compute.Service
+}
+
+// As returns the services on behalf of p. It is cheap; p was authenticated by
+// Identity, or is identity.System() for the embedding program's own work.
+func (c *Cloud) As(p *identity.Principal) *Client {
+	return &Client{c.identity.As(p), c.image.As(p), c.network.As(p), c.compute.As(p)}
+}
+
+// Update runs fn in one transaction: every call of a service made with fn's
+// context, and every read and write of tx, is committed together or not at
+// all. fn may run more than once: it must not call drivers or send anything.
+func (c *Cloud) Update(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
+	return c.opt.Store.Update(ctx, func(tx *store.Tx) error { return fn(tx.Context(), tx) })
+}
+
+// Events yields what happens from a cursor on - 0 is the oldest event that is
+// kept - and waits for more until ctx ends. Gone as an error: that cursor is too old, list again.
+func (c *Cloud) Events(ctx context.Context, after int64) iter.Seq2[event.Event, error] {
+	return event.Subscribe(ctx, c.opt.Store, after)
+}
+
+// Store returns the store, for rows of the embedding program's own.
+func (c *Cloud) Store() *store.Store { return c.opt.Store }
+
+// Clock returns the Cloud's clock.
+func (c *Cloud) Clock() clock.Clock { return c.opt.Clock }
+
+// Log returns the Cloud's log.
+func (c *Cloud) Log() *slog.Logger { return c.opt.Log }
+
+// Engine is for this module's own packages.
+func (c *Cloud) Engine() *engine.Engine { return c.engine }
+
+// Kill stops the Cloud as the death of its process would: nothing is said to store or drivers, which
+// stay open. For tests.
+func (c *Cloud) Kill() {
+	c.once.Do(func() {
+		c.stop()
+		c.engine.Kill()
+		c.closeErr = c.compute.Close()
+	})
+}
+
+// retain drops, every hour, what is older than the retention time.
+func (c *Cloud) retain() {
+	c.opt.Clock.AfterFunc(time.Hour, func() {
+		if c.ctx.Err() != nil {
+			return
+		}
+		if err := c.prune(c.ctx); err != nil && c.ctx.Err() == nil {
+			c.opt.Log.Warn("old operations and events could not be dropped; it is tried again in an hour", "error", err)
+		}
+		c.retain()
+	})
+}
+
+func (c *Cloud) prune(ctx context.Context) error {
+	now, err := c.opt.Store.Now(ctx)
+	if err != nil {
+		return err
+	}
+	before := now.Wall.Add(-c.opt.Retention)
+	return errors.Join(c.engine.Prune(ctx, before), c.opt.Store.Prune(ctx, before))
+}

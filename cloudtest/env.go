@@ -1,0 +1,236 @@
+// Package cloudtest is a whole cloud for a test: every service over a store
+// in memory and fake drivers, on a clock that the test holds, with faults and
+// crashes on demand.
+//
+//	env := cloudtest.New(t)
+//	id := env.Boot("web")
+//	env.Settle()
+//	require.Equal(t, compute.Active, env.Server(id).Status())
+//
+// Environments share nothing; hundreds may run at once in one binary. Nothing sleeps: time moves in Settle and Advance.
+package cloudtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nubecula/cloud"
+	"github.com/nubecula/cloud/compute"
+	"github.com/nubecula/cloud/compute/fakecompute"
+	"github.com/nubecula/cloud/fault/inject"
+	"github.com/nubecula/cloud/identity"
+	"github.com/nubecula/cloud/image/fakeimage"
+	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/network/fakenetwork"
+	"github.com/nubecula/cloud/openstack"
+	"github.com/nubecula/cloud/store"
+	"github.com/nubecula/cloud/store/chaos"
+	"github.com/nubecula/cloud/store/memory"
+)
+
+// Passwords of the users that every environment has.
+const (
+	AdminPassword = "admin-password"
+	DemoPassword  = "demo-password"
+)
+
+// Options change an environment. The zero value of each field is fine.
+type Options struct {
+	// Hosts is how many fake hosts there are. 0 means 3; -1 means none.
+	Hosts int
+	// Host is a template for each of them; Name, Backend, Faults and Clock are set.
+	Host fakecompute.Options
+	// Database is what the store is kept in. nil means memory.
+	Database store.Driver
+	// Seed of everything that is left to chance. 0 means 1.
+	Seed uint64
+	// Once runs closures, effects and undos once, as a program does; the default runs each closure of a
+	// transaction and each effect twice, to find those that must not be.
+	Once bool
+	// Log receives the Cloud's log. nil means the test's output, at level Warn.
+	Log *slog.Logger
+	// Cloud changes the Cloud's options before it starts. nil changes nothing.
+	Cloud func(*cloud.Options)
+}
+
+// Env is a cloud in a test, with what it runs on. Its methods fail the test on an error.
+type Env struct {
+	// Cloud is the one at work; another after Crash and Restart.
+	Cloud *cloud.Cloud
+	// Faults decides which calls of drivers fail: drivers are named "host-1"..., "network", "image" and "store".
+	Faults *inject.Plan
+	// Hosts are the machines behind the fake hypervisors, Networks and Images what is behind the other
+	// drivers. They survive a crash.
+	Hosts    []*fakecompute.Backend
+	Networks *fakenetwork.Backend
+	Images   *fakeimage.Backend
+	// Seeded is what a new environment has: project demo, networks, an image.
+	Seeded *cloud.Seeded
+
+	t     testing.TB
+	opt   Options
+	clock *clock.Manual
+	db    *chaos.Driver
+	key   []byte
+	wake  chan struct{}
+
+	mu     sync.Mutex
+	server *httptest.Server
+}
+
+// New returns a cloud that is ready: an administrator, a project demo with a
+// user, flavors, an image and networks. It ends with the test.
+func New(t testing.TB, opts ...Options) *Env {
+	t.Helper()
+	e := &Env{t: t, key: store.NewKey(), wake: make(chan struct{}, 1), clock: clock.NewManual(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))}
+	if len(opts) > 0 {
+		e.opt = opts[0]
+	}
+	switch {
+	case e.opt.Hosts == 0:
+		e.opt.Hosts = 3
+	case e.opt.Hosts < 0:
+		e.opt.Hosts = 0
+	}
+	if e.opt.Seed == 0 {
+		e.opt.Seed = 1
+	}
+	if e.opt.Log == nil {
+		e.opt.Log = slog.New(slog.NewTextHandler(writer{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
+	e.Faults = inject.NewPlan(e.clock, e.opt.Seed)
+	e.clock.OnSleep(e.poke)
+	for range e.opt.Hosts {
+		e.Hosts = append(e.Hosts, fakecompute.NewBackend())
+	}
+	e.Networks, e.Images = fakenetwork.NewBackend(), fakeimage.NewBackend()
+	if e.opt.Database == nil {
+		e.opt.Database = memory.New(&memory.Options{Clock: e.clock})
+	}
+	e.db = chaos.New(e.opt.Database, &chaos.Options{Faults: e.Faults, Clock: e.clock})
+	e.start()
+	t.Cleanup(e.end)
+	var err error
+	e.Seeded, err = e.Cloud.Seed(e.ctx(), cloud.Seed{AdminPassword: AdminPassword, UserPassword: DemoPassword, ImageName: "tiny", Image: tiny})
+	e.must(err)
+	e.Settle()
+	return e
+}
+
+// tiny is the data of the image "tiny": a mebibyte of zeros.
+func tiny() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(make([]byte, 1<<20))), nil }
+
+// writer sends log lines to the test's output, while it runs.
+type writer struct{ t testing.TB }
+
+func (w writer) Write(p []byte) (int, error) {
+	w.t.Logf("%s", bytes.TrimRight(p, "\n"))
+	return len(p), nil
+}
+
+func (e *Env) start() {
+	e.t.Helper()
+	extra := 1
+	if e.opt.Once {
+		extra = 0
+	}
+	s, err := store.New(e.db, store.Options{Key: e.key, Clock: e.clock, Rerun: extra})
+	e.must(err)
+	network, err := fakenetwork.New(fakenetwork.Options{Backend: e.Networks, Faults: e.Faults})
+	e.must(err)
+	images, err := fakeimage.New(fakeimage.Options{Backend: e.Images, Faults: e.Faults})
+	e.must(err)
+	o := cloud.Options{Store: s, Network: network, Images: images, Log: e.opt.Log, Clock: e.clock, PasswordCost: 4, Twice: !e.opt.Once}
+	for i, backend := range e.Hosts {
+		h := e.opt.Host
+		h.Name, h.Backend, h.Faults, h.Clock = HostName(i), backend, e.Faults, e.clock
+		driver, err := fakecompute.New(h)
+		e.must(err)
+		o.Hypervisors = append(o.Hypervisors, compute.Hypervisor{Driver: driver})
+	}
+	if e.opt.Cloud != nil {
+		e.opt.Cloud(&o)
+	}
+	e.Cloud, err = cloud.New(e.ctx(), o)
+	e.must(err)
+	e.Cloud.Engine().OnChange(e.poke)
+}
+
+// HostName returns the name of the i-th fake host, from 0: "host-1".
+func HostName(i int) string { return fmt.Sprintf("host-%d", i+1) }
+
+func (e *Env) end() {
+	e.mu.Lock()
+	if e.server != nil {
+		e.server.Close()
+	}
+	e.mu.Unlock()
+	e.Cloud.Kill()
+	e.Cloud.Close()
+	e.Cloud.Store().Close()
+}
+
+func (e *Env) ctx() context.Context { return context.Background() }
+
+func (e *Env) must(err error) {
+	if err != nil {
+		e.t.Helper()
+		e.t.Fatal(err)
+	}
+}
+
+// Admin returns the services on behalf of the administrator.
+func (e *Env) Admin() *cloud.Client {
+	return e.Cloud.As(&identity.Principal{UserID: "admin", UserName: "admin", ProjectID: e.Seeded.AdminProjectID, ProjectName: "admin",
+		Roles: []string{identity.RoleAdmin, identity.RoleManager, identity.RoleMember, identity.RoleReader}})
+}
+
+// Demo returns the services on behalf of the user demo in the project demo.
+func (e *Env) Demo() *cloud.Client {
+	return e.Cloud.As(&identity.Principal{UserID: e.Seeded.UserID, UserName: "demo", UserDomainID: identity.DefaultDomainID,
+		ProjectID: e.Seeded.ProjectID, ProjectName: "demo", ProjectDomainID: identity.DefaultDomainID, Roles: []string{identity.RoleMember, identity.RoleReader}})
+}
+
+// Small is a request for a server: flavor m1.nano, the image tiny, a NIC on the network private.
+func (e *Env) Small(name string) compute.CreateServer {
+	return compute.CreateServer{Name: name, FlavorID: "42", ImageID: e.Seeded.ImageID, Networks: []compute.Network{{NetworkID: e.Seeded.NetworkID}}}
+}
+
+// Boot asks, as the user demo, for a Small server and returns its id. Settle lets it arrive.
+func (e *Env) Boot(name string) string {
+	e.t.Helper()
+	created, err := e.Demo().Compute.CreateServer(e.ctx(), e.Small(name))
+	e.must(err)
+	return created.Servers[0].ID
+}
+
+// Server returns a server as the administrator sees it.
+func (e *Env) Server(id string) *compute.Server {
+	e.t.Helper()
+	s, err := e.Admin().Compute.GetServer(e.ctx(), id)
+	e.must(err)
+	return s
+}
+
+// Fail adds a rule to Faults and returns what removes it.
+func (e *Env) Fail(r inject.Rule) (remove func()) { return e.Faults.Fail(r) }
+
+// URL returns the base address of the OpenStack APIs, served on the loopback
+// interface from the first call on; OS_AUTH_URL is URL() + "/v3". It goes on
+// serving, with the new Cloud, after a crash. The clock stands still meanwhile:
+// a client that polls needs another goroutine in Settle.
+func (e *Env) URL() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.server == nil {
+		e.server = httptest.NewServer(openstack.Handler(e.Cloud, nil))
+	}
+	return e.server.URL
+}

@@ -1,0 +1,105 @@
+package cloudtest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nubecula/cloud/operation"
+	"github.com/nubecula/cloud/store"
+)
+
+// settleLimit is how much virtual time Settle gives operations to end.
+const settleLimit = 4 * time.Hour
+
+// poke says that something about the engine's load may have changed.
+func (e *Env) poke() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Advance moves the clock, and then waits until nobody is at work.
+func (e *Env) Advance(d time.Duration) {
+	e.t.Helper()
+	end := e.clock.Mono() + d
+	for {
+		e.rest()
+		left := end - e.clock.Mono()
+		if left <= 0 {
+			return
+		}
+		next, ok := e.clock.Next()
+		if !ok {
+			next = left
+		}
+		e.clock.Advance(min(next, left))
+	}
+}
+
+// Jump sets the wall clock forward or back as an administrator would.
+func (e *Env) Jump(d time.Duration) { e.clock.Jump(d) }
+
+// Now returns the time.
+func (e *Env) Now() time.Time { return e.clock.Now() }
+
+// Settle moves the clock until every operation has ended. Operations that do not end
+// within four hours of virtual time fail the test, with what they wait for.
+func (e *Env) Settle() {
+	e.t.Helper()
+	if err := e.settle(); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+func (e *Env) settle() error {
+	limit := e.clock.Mono() + settleLimit
+	for {
+		e.rest()
+		active, err := e.active()
+		if err != nil {
+			return err
+		}
+		if len(active) == 0 && e.Cloud.Engine().Load().Running == 0 {
+			return nil
+		}
+		next, ok := e.clock.Next()
+		if !ok || e.clock.Mono()+next > limit {
+			return stuck(active)
+		}
+		e.clock.Advance(next)
+	}
+}
+
+// rest waits until nobody is at work: every worker is done, or inside a call that waits for the clock.
+func (e *Env) rest() {
+	for {
+		load := e.Cloud.Engine().Load()
+		if load.Queued == 0 && load.Running <= max(0, e.clock.Sleepers()-load.Abandoned) {
+			return
+		}
+		<-e.wake
+	}
+}
+
+func (e *Env) active() (all []*operation.Operation, err error) {
+	err = e.Cloud.Store().View(e.ctx(), func(tx *store.Tx) error {
+		all, err = operation.Collection.List(tx, store.Query[operation.Operation]{Index: "owner"})
+		return err
+	})
+	return all, err
+}
+
+func stuck(active []*operation.Operation) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d operations do not end:", len(active))
+	for _, o := range active {
+		fmt.Fprintf(&b, "\n  %s %s of %s %s, %s at step %q, attempt %d", o.Kind, o.ID, o.Resource.Kind, o.Resource.ID, o.State, o.Step(), o.Attempt)
+		if o.LastError != nil {
+			fmt.Fprintf(&b, ": %s", o.LastError.Message)
+		}
+	}
+	return errors.New(b.String())
+}

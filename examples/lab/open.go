@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/nubecula/cloud"
+	"github.com/nubecula/cloud/compute"
+	"github.com/nubecula/cloud/compute/fakecompute"
+	"github.com/nubecula/cloud/compute/libvirt"
+	"github.com/nubecula/cloud/image/fileimage"
+	"github.com/nubecula/cloud/network/fakenetwork"
+	"github.com/nubecula/cloud/network/hostnet"
+	"github.com/nubecula/cloud/network/networkdriver"
+	"github.com/nubecula/cloud/store"
+	"github.com/nubecula/cloud/store/sqlite"
+)
+
+// open composes the cloud from what is in the data directory, and seeds it at the first start.
+func open(ctx context.Context, cfg config, log *slog.Logger) (_ *cloud.Cloud, s secrets, err error) {
+	var closers []io.Closer
+	defer func() {
+		if err != nil {
+			for _, c := range closers {
+				err = errors.Join(err, c.Close())
+			}
+		}
+	}()
+	in := func(elem ...string) string { return filepath.Join(append([]string{cfg.data}, elem...)...) }
+	key, err := store.KeyFile(in("key"))
+	if err != nil {
+		return nil, s, err
+	}
+	db, err := sqlite.Open(in("nubecula.db"), nil)
+	if err != nil {
+		return nil, s, err
+	}
+	opt := cloud.Options{Log: log}
+	if opt.Store, err = store.New(db, store.Options{Key: key}); err != nil {
+		return nil, s, errors.Join(err, db.Close())
+	}
+	closers = append(closers, opt.Store)
+	if s, err = loadSecrets(cfg.data); err != nil {
+		return nil, s, err
+	}
+	if opt.Images, err = fileimage.New(in("images")); err != nil {
+		return nil, s, err
+	}
+	closers = append(closers, opt.Images)
+	if opt.Hypervisors, err = hypervisors(cfg, in); err != nil {
+		return nil, s, err
+	}
+	for _, h := range opt.Hypervisors {
+		closers = append(closers, h.Driver)
+	}
+	if opt.Network, err = provider(cfg, in); err != nil {
+		return nil, s, err
+	}
+	closers = append(closers, opt.Network)
+	c, err := cloud.New(ctx, opt)
+	if err != nil {
+		return nil, s, err
+	}
+	closers = []io.Closer{c}
+	_, err = c.Seed(ctx, cloud.Seed{AdminPassword: s.Admin, UserPassword: s.Demo, ImageName: "tiny", Image: tiny})
+	return c, s, err
+}
+
+// tiny is the first image: a mebibyte of zeros, which fake hosts boot; real ones want a real image.
+func tiny() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(make([]byte, 1<<20))), nil }
+
+func hypervisors(cfg config, in func(...string) string) (list []compute.Hypervisor, err error) {
+	if cfg.hypervisor == "libvirt" {
+		for i, uri := range cfg.uris {
+			h, err := libvirt.New(libvirt.Options{URI: uri, StateDir: in("libvirt", fmt.Sprint(i+1)), VirtType: cfg.virtType})
+			if err != nil {
+				return list, err
+			}
+			list = append(list, compute.Hypervisor{Driver: h})
+		}
+		return list, nil
+	}
+	for i := range cfg.hosts {
+		name := fmt.Sprintf("host-%d", i+1)
+		h, err := fakecompute.New(fakecompute.Options{Name: name, Dir: in("hosts", name)})
+		if err != nil {
+			return list, err
+		}
+		list = append(list, compute.Hypervisor{Driver: h})
+	}
+	return list, nil
+}
+
+func provider(cfg config, in func(...string) string) (networkdriver.Provider, error) {
+	if cfg.hypervisor == "libvirt" {
+		return hostnet.New(hostnet.Options{StateDir: in("network"), User: cfg.bridge == "", Bridge: cfg.bridge})
+	}
+	return fakenetwork.New(fakenetwork.Options{Dir: in("network")})
+}
