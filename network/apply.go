@@ -1,0 +1,234 @@
+package network
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/engine"
+	"github.com/nubecula/cloud/network/networkdriver"
+	"github.com/nubecula/cloud/operation"
+	"github.com/nubecula/cloud/store"
+)
+
+// applyForever is the number of attempts against a provider that is away: nothing is lost by waiting.
+const applyForever = 1 << 30
+
+// operations are the handles of the kinds that this package registers.
+type operations struct {
+	apply  *engine.Handle[applyState]
+	remove *engine.Handle[removeState]
+}
+
+// applyState is the state of network.apply.
+type applyState struct {
+	NetworkID string   `json:"network_id"`
+	Revision  int64    `json:"revision,omitempty"` // that the provider was given
+	Stale     bool     `json:"stale,omitempty"`    // it has seen a newer one
+	Paid      []string `json:"paid,omitempty"`     // ports that were unbound
+}
+
+// removeState is the state of network.remove.
+type removeState struct {
+	NetworkID string `json:"network_id"`
+}
+
+// register adds the kinds of operations to the engine.
+//
+// network.apply makes the provider look like the store. It may wait behind another of its kind, which
+// is used when that one is about to end without having seen the latest change.
+func (c *core) register(e *engine.Engine) error {
+	c.ops.apply = engine.Register(e, engine.Kind[applyState]{
+		Name: "network.apply", Version: 1, Preempts: []string{"network.apply"},
+		Steps: []engine.Step[applyState]{{
+			Name: "apply", Attempts: applyForever,
+			Do:     c.doApply,
+			Commit: c.commitApply,
+		}},
+		Abort: c.abortApply,
+	})
+	c.ops.remove = engine.Register(e, engine.Kind[removeState]{
+		Name: "network.remove", Version: 1, Preempts: []string{"*"}, Forward: true,
+		Steps: []engine.Step[removeState]{{
+			Name: "remove",
+			Do: func(ctx context.Context, r *engine.Run[removeState]) error {
+				return c.provider.Remove(ctx, r.State.NetworkID)
+			},
+			Commit: func(tx *store.Tx, r *engine.Run[removeState]) error {
+				return erase(tx, r.State.NetworkID)
+			},
+		}},
+	})
+	return nil
+}
+
+func resource(networkID string) operation.Resource {
+	return operation.Resource{Kind: "network", ID: networkID}
+}
+
+// moved notes that the topology of a network has changed and sees to it that the provider learns of it.
+func (s *Service) moved(tx *store.Tx, n *Network) error {
+	t, err := topologies.Get(tx, n.ID)
+	if err != nil {
+		return err
+	}
+	t.Wanted++
+	if err := topologies.Put(tx, t); err != nil {
+		return err
+	}
+	active, err := operation.Active(tx, resource(n.ID))
+	if err != nil || active != nil && active.State == operation.Running {
+		return err // its Commit sees the new revision
+	}
+	_, err = s.ops.apply.Submit(tx, s.request(n), applyState{NetworkID: n.ID})
+	return err
+}
+
+// removed has the provider forget a network that has just been deleted.
+func (s *Service) removed(tx *store.Tx, n *Network) error {
+	t, err := topologies.Get(tx, n.ID)
+	if err != nil {
+		return err
+	}
+	t.Removed = true
+	if err := topologies.Put(tx, t); err != nil {
+		return err
+	}
+	_, err = s.ops.remove.Submit(tx, s.request(n), removeState{NetworkID: n.ID})
+	return err
+}
+
+func (s *Service) request(n *Network) engine.Request {
+	req := engine.Request{Resource: resource(n.ID), ProjectID: n.ProjectID}
+	if s.who != nil {
+		req.UserID = s.who.UserID
+	}
+	return req
+}
+
+// erase drops what is kept of a removed network.
+func erase(tx *store.Tx, networkID string) error {
+	owed, err := debts.List(tx, store.Query[debt]{Index: "network", Prefix: store.Tuple{networkID}})
+	if err != nil {
+		return err
+	}
+	for _, d := range owed {
+		if err := pay(tx, d.PortID); err != nil {
+			return err
+		}
+	}
+	return topologies.Delete(tx, networkID)
+}
+
+// doApply unbinds the ports that are gone and hands the provider the topology of the network.
+func (c *core) doApply(ctx context.Context, r *engine.Run[applyState]) error {
+	r.State.Paid, r.State.Stale = nil, false
+	var owed []*debt
+	if err := c.store.View(ctx, func(tx *store.Tx) (err error) {
+		owed, err = debts.List(tx, store.Query[debt]{Index: "network", Prefix: store.Tuple{r.State.NetworkID}})
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, d := range owed {
+		if err := c.provider.Unbind(ctx, d.PortID, networkdriver.Bind{Host: d.Host, Generation: d.Gen}); err != nil {
+			return err
+		}
+		r.State.Paid = append(r.State.Paid, d.PortID)
+	}
+	var err error
+	r.State.Revision, err = c.apply(ctx, r.State.NetworkID)
+	if r.State.Stale = fault.Is(err, fault.Stale); r.State.Stale {
+		return nil
+	}
+	return err
+}
+
+// commitApply records what the provider has, and goes round again when more has changed meanwhile.
+func (c *core) commitApply(tx *store.Tx, r *engine.Run[applyState]) error {
+	for _, id := range r.State.Paid {
+		if err := pay(tx, id); err != nil {
+			return err
+		}
+	}
+	t, err := topologies.Get(tx, r.State.NetworkID)
+	if err != nil {
+		return err
+	}
+	if r.State.Stale && t.Wanted == r.State.Revision {
+		return &fault.Error{Code: fault.Stale, Kind: "network", ID: r.State.NetworkID,
+			Msg: sprint("the provider has seen a revision after %d, the newest here: the store is older than the network", t.Wanted)}
+	}
+	if !r.State.Stale && t.Applied < r.State.Revision {
+		t.Applied = r.State.Revision
+		if err := topologies.Put(tx, t); err != nil {
+			return err
+		}
+	}
+	if err := setStatus(tx, r.State.NetworkID, Active); err != nil {
+		return err
+	}
+	if t.Wanted > r.State.Revision {
+		r.Again()
+	}
+	return nil
+}
+
+// abortApply marks the network that the provider refuses; the next change of it tries again.
+func (c *core) abortApply(tx *store.Tx, r *engine.Run[applyState], f *operation.Failure) error {
+	if f.Code == fault.Canceled {
+		return nil
+	}
+	return setStatus(tx, r.State.NetworkID, Failed)
+}
+
+// setStatus changes the status of a network that still exists.
+func setStatus(tx *store.Tx, networkID, status string) error {
+	n, err := networks.Get(tx, networkID)
+	if fault.Is(err, fault.NotFound) || err == nil && n.Status == status {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	n.Status = status
+	return networks.Put(tx, n)
+}
+
+// apply hands the provider the topology of a network as it is now, and returns its revision.
+func (c *core) apply(ctx context.Context, networkID string) (int64, error) {
+	var t networkdriver.Topology
+	err := c.store.View(ctx, func(tx *store.Tx) (err error) {
+		t, err = c.topology(tx, networkID)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return t.Revision, c.provider.Apply(ctx, t)
+}
+
+// topology collects what the provider must know of a network.
+func (c *core) topology(tx *store.Tx, networkID string) (t networkdriver.Topology, err error) {
+	n, err1 := networks.Get(tx, networkID)
+	top, err2 := topologies.Get(tx, networkID)
+	if err := errors.Join(err1, err2); err != nil {
+		return t, err
+	}
+	t = networkdriver.Topology{NetworkID: n.ID, Revision: top.Wanted, Name: n.Name, ProjectID: n.ProjectID, MTU: n.MTU,
+		Segment: n.Segment, External: n.External, AdminUp: n.AdminUp}
+	for _, id := range n.Subnets {
+		v, err := subnets.Get(tx, id)
+		if err != nil {
+			return t, err
+		}
+		t.Subnets = append(t.Subnets, networkdriver.Subnet{ID: v.ID, CIDR: v.CIDR, Gateway: v.Gateway, DHCP: v.DHCP, DNS: v.DNS, HostRoutes: v.Routes})
+	}
+	for p, err := range ports.Each(tx, store.Query[Port]{Index: "network", Prefix: store.Tuple{n.ID}}) {
+		if err != nil {
+			return t, err
+		}
+		t.Ports = append(t.Ports, p.driver())
+	}
+	return t, nil
+}
