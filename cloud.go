@@ -16,6 +16,7 @@ import (
 	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/internal/engine"
 	"github.com/nubecula/cloud/network"
+	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/store"
 )
 
@@ -205,4 +206,23 @@ func (c *Cloud) prune(ctx context.Context) error {
 	}
 	before := now.Wall.Add(-c.opt.Retention)
 	return errors.Join(c.engine.Prune(ctx, before), c.opt.Store.Prune(ctx, before))
+}
+
+// Wait returns once no operation is at work on a resource: nil when the newest one succeeded, its failure otherwise.
+func (c *Cloud) Wait(ctx context.Context, r operation.Resource) error {
+	var op *operation.Operation
+	err := c.opt.Store.View(ctx, func(tx *store.Tx) error {
+		all, err := operation.Of(tx, r)
+		if err == nil && len(all) > 0 {
+			op = all[0]
+		}
+		return err
+	})
+	if err != nil || op == nil {
+		return err
+	}
+	if op, err = operation.Wait(ctx, c.opt.Store, op.ID); err != nil {
+		return err
+	}
+	return op.Err()
 }

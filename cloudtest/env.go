@@ -5,7 +5,7 @@
 //	env := cloudtest.New(t)
 //	id := env.Boot("web")
 //	env.Settle()
-//	require.Equal(t, compute.Active, env.Server(id).Status())
+//	require.Equal(t, compute.StatusActive, env.Server(id).Status())
 //
 // Environments share nothing; hundreds may run at once in one binary. Nothing sleeps: time moves in Settle and Advance.
 package cloudtest
