@@ -145,12 +145,12 @@ func (p *Provider) Bind(ctx context.Context, port networkdriver.Port, b networkd
 	if err := ctx.Err(); err != nil {
 		return networkdriver.Binding{}, err
 	}
-	t, err := p.ledger.Bind(port, b)
+	segment, err := p.ledger.Bind(port, b)
 	if err != nil {
 		return networkdriver.Binding{}, err
 	}
-	binding, err := p.binding(t.Segment)
-	return binding, about(err, t.NetworkID)
+	binding, err := p.binding(segment)
+	return binding, about(err, port.NetworkID)
 }
 
 // Unbind forgets the binding and leaves a tombstone.

@@ -4,7 +4,6 @@
 package ledger
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/nubecula/cloud/fault"
@@ -15,30 +14,26 @@ import (
 // Ledger is safe for concurrent use; one in a directory also by several processes.
 type Ledger struct {
 	space    *statedir.Space
-	networks *statedir.Table[network]
+	networks *statedir.Table[networkdriver.Topology]
 	removed  *statedir.Table[bool]
-	ports    *statedir.Table[port]
+	bindings *statedir.Table[binding] // by port id; one of a network that is gone does not count
+	unbound  *statedir.Table[int64]   // greatest generation unbound, by port id
 }
 
-type network struct {
-	Topology networkdriver.Topology        `json:"topology"`
-	Bindings map[string]networkdriver.Bind `json:"bindings,omitempty"` // by port id; replaced, never changed
-}
-
-// port finds the network of a binding and remembers what was unbound. It is
-// written before the network, so that a crash in between leaves no binding that Unbind would miss.
-type port struct {
-	NetworkID string `json:"network_id,omitempty"` // where it was bound last, and may still be; "" means nowhere
-	Unbound   int64  `json:"unbound,omitempty"`    // greatest generation unbound
+type binding struct {
+	NetworkID  string `json:"network_id"`
+	Host       string `json:"host"`
+	Generation int64  `json:"generation"`
 }
 
 // New returns the ledger kept in the space.
 func New(s *statedir.Space) *Ledger {
 	return &Ledger{
 		space:    s,
-		networks: statedir.In[network](s, "networks"),
+		networks: statedir.In[networkdriver.Topology](s, "networks"),
 		removed:  statedir.In[bool](s, "removed"),
-		ports:    statedir.In[port](s, "ports"),
+		bindings: statedir.In[binding](s, "bindings"),
+		unbound:  statedir.In[int64](s, "unbound"),
 	}
 }
 
@@ -54,18 +49,17 @@ func (l *Ledger) Apply(t networkdriver.Topology) (changed bool, err error) {
 		if err := l.gone(t.NetworkID); err != nil {
 			return err
 		}
-		n, found, err := l.networks.Get(t.NetworkID)
+		old, found, err := l.networks.Get(t.NetworkID)
 		switch {
 		case err != nil:
 			return err
-		case found && t.Revision < n.Topology.Revision:
-			return fault.New(fault.Stale, "revision %d was applied, %d is older; stop", n.Topology.Revision, t.Revision).About("network", t.NetworkID)
-		case found && same(n.Topology, t):
+		case found && t.Revision < old.Revision:
+			return fault.New(fault.Stale, "revision %d was applied, %d is older; stop", old.Revision, t.Revision).About("network", t.NetworkID)
+		case found && same(old, t):
 			return nil
 		}
 		changed = true
-		n.Topology = clone(t)
-		return l.networks.Put(t.NetworkID, n)
+		return l.networks.Put(t.NetworkID, clone(t))
 	})
 	return changed && err == nil, err
 }
@@ -87,75 +81,65 @@ func (l *Ledger) Remove(id string) error {
 		if err := l.removed.Put(id, true); err != nil {
 			return err
 		}
-		return l.networks.Delete(id)
+		if err := l.networks.Delete(id); err != nil {
+			return err
+		}
+		return l.bindings.Each(func(portID string, b binding) error {
+			if b.NetworkID != id {
+				return nil
+			}
+			return l.bindings.Delete(portID)
+		})
 	})
 }
 
-// Bind keeps the binding and returns the topology of its network.
-func (l *Ledger) Bind(p networkdriver.Port, b networkdriver.Bind) (t networkdriver.Topology, err error) {
+// Bind keeps the binding and returns the segment of its network.
+func (l *Ledger) Bind(p networkdriver.Port, b networkdriver.Bind) (s networkdriver.Segment, err error) {
 	if err := statedir.Key(p.ID); err != nil {
-		return t, err
+		return s, err
 	}
 	if b.Host == "" || b.Generation < 1 {
-		return t, fault.InvalidField("bind", b, "name a host and a generation from 1")
+		return s, fault.InvalidField("bind", b, "name a host and a generation from 1")
 	}
 	err = l.space.Do(func() error {
-		n, found, err := l.networks.Get(p.NetworkID)
+		t, found, err := l.networks.Get(p.NetworkID)
 		switch {
 		case err != nil:
 			return err
 		case !found:
 			return fault.New(fault.NotFound, "it was not applied; apply it before binding port %s", p.ID).About("network", p.NetworkID)
 		}
-		doc, _, err := l.ports.Get(p.ID)
-		if err != nil {
-			return err
-		}
-		if b.Generation <= doc.Unbound {
-			return fault.New(fault.Stale, "generation %d was unbound, %d cannot come back; stop", doc.Unbound, b.Generation).About("port", p.ID)
-		}
-		if old, bound := n.Bindings[p.ID]; bound && old.Generation > b.Generation {
-			return fault.New(fault.Stale, "it is bound to host %s with generation %d, %d is older; stop", old.Host, old.Generation, b.Generation).About("port", p.ID)
-		}
-		if doc.NetworkID != p.NetworkID {
-			if _, elsewhere, err := l.bound(doc, p.ID); err != nil {
-				return err
-			} else if elsewhere {
-				return fault.New(fault.Conflict, "it is bound in network %s; unbind it first", doc.NetworkID).About("port", p.ID)
-			}
-			doc.NetworkID = p.NetworkID
-			if err := l.ports.Put(p.ID, doc); err != nil {
-				return err
-			}
-		}
-		t = clone(n.Topology)
-		if n.Bindings[p.ID] == b {
-			return nil
-		}
-		n.Bindings = with(n.Bindings, p.ID, b)
-		return l.networks.Put(p.NetworkID, n)
+		s = t.Segment
+		return l.bind(p, b)
 	})
-	return t, err
+	return s, err
 }
 
-// bound returns the network where the port is bound now, if it is.
-func (l *Ledger) bound(p port, portID string) (n network, bound bool, err error) {
-	if p.NetworkID == "" {
-		return n, false, nil
+func (l *Ledger) bind(p networkdriver.Port, b networkdriver.Bind) error {
+	grave, _, err := l.unbound.Get(p.ID)
+	if err != nil {
+		return err
 	}
-	n, _, err = l.networks.Get(p.NetworkID)
-	_, bound = n.Bindings[portID]
-	return n, bound, err
-}
-
-// with returns a copy that holds the binding too: documents in memory are shared.
-func with(m map[string]networkdriver.Bind, portID string, b networkdriver.Bind) map[string]networkdriver.Bind {
-	c := maps.Clone(m)
-	if c == nil {
-		c = map[string]networkdriver.Bind{}
+	if b.Generation <= grave {
+		return fault.New(fault.Stale, "generation %d was unbound, %d cannot come back; stop", grave, b.Generation).About("port", p.ID)
 	}
-	c[portID] = b
-	return c
+	want := binding{p.NetworkID, b.Host, b.Generation}
+	old, found, err := l.bindings.Get(p.ID)
+	switch {
+	case err != nil:
+		return err
+	case found && old == want:
+		return nil
+	case found && old.Generation > b.Generation:
+		return fault.New(fault.Stale, "it is bound to host %s with generation %d, %d is older; stop", old.Host, old.Generation, b.Generation).About("port", p.ID)
+	case found && old.NetworkID != p.NetworkID:
+		if _, there, err := l.networks.Get(old.NetworkID); err != nil {
+			return err
+		} else if there {
+			return fault.New(fault.Conflict, "it is bound in network %s; unbind it first", old.NetworkID).About("port", p.ID)
+		}
+	}
+	return l.bindings.Put(p.ID, want)
 }
 
 // Unbind takes the binding away unless it is of a greater generation, and leaves a tombstone.
@@ -164,35 +148,36 @@ func (l *Ledger) Unbind(portID string, b networkdriver.Bind) error {
 		return err
 	}
 	return l.space.Do(func() error {
-		doc, _, err := l.ports.Get(portID)
+		grave, _, err := l.unbound.Get(portID)
+		if err == nil && b.Generation > grave {
+			err = l.unbound.Put(portID, b.Generation)
+		}
 		if err != nil {
 			return err
 		}
-		if b.Generation > doc.Unbound {
-			doc.Unbound = b.Generation
-			if err := l.ports.Put(portID, doc); err != nil {
-				return err
-			}
-		}
-		n, bound, err := l.bound(doc, portID)
-		if err != nil || !bound || n.Bindings[portID].Generation > b.Generation {
+		old, found, err := l.bindings.Get(portID)
+		if err != nil || !found || old.Generation > b.Generation {
 			return err
 		}
-		n.Bindings = maps.Clone(n.Bindings)
-		delete(n.Bindings, portID)
-		return l.networks.Put(doc.NetworkID, n)
+		return l.bindings.Delete(portID)
 	})
 }
 
 // Networks lists what is there, in the order of the ids.
 func (l *Ledger) Networks() (states []networkdriver.NetworkState, err error) {
 	err = l.space.Do(func() error {
-		return l.networks.Each(func(id string, n network) error {
-			b := maps.Clone(n.Bindings)
-			if b == nil {
-				b = map[string]networkdriver.Bind{}
+		at := map[string]map[string]networkdriver.Bind{}
+		if err := l.networks.Each(func(id string, t networkdriver.Topology) error {
+			at[id] = map[string]networkdriver.Bind{}
+			states = append(states, networkdriver.NetworkState{NetworkID: id, Revision: t.Revision, Bindings: at[id]})
+			return nil
+		}); err != nil {
+			return err
+		}
+		return l.bindings.Each(func(portID string, b binding) error {
+			if bound := at[b.NetworkID]; bound != nil {
+				bound[portID] = networkdriver.Bind{Host: b.Host, Generation: b.Generation}
 			}
-			states = append(states, networkdriver.NetworkState{NetworkID: id, Revision: n.Topology.Revision, Bindings: b})
 			return nil
 		})
 	})
@@ -205,9 +190,8 @@ func (l *Ledger) Networks() (states []networkdriver.NetworkState, err error) {
 // Topology returns a copy of what was applied, and whether there is one.
 func (l *Ledger) Topology(id string) (t networkdriver.Topology, found bool, err error) {
 	err = l.space.Do(func() error {
-		var n network
-		n, found, err = l.networks.Get(id)
-		t = clone(n.Topology)
+		t, found, err = l.networks.Get(id)
+		t = clone(t)
 		return err
 	})
 	return t, found, err
