@@ -34,10 +34,11 @@ type Rule struct {
 	Chance float64 // probability of a hit, 0 means 1
 
 	When    When
-	Err     error         // what the call returns; nil with no Latency or Hang means fault.Unavailable
+	Err     error         // what the call returns; nil means fault.Unavailable, unless Latency, Hang or Hold is set
 	Latency time.Duration // wait this long on the clock before anything else
 	Hang    bool          // wait until the call's context ends, and return its error
 	Do      func()        // called at the hit, before the error is returned
+	Hold    func()        // called at the hit, before the effect: it may block, as a frozen process does; on its own it makes no error
 }
 
 // Call is one line of the log of calls.
@@ -114,6 +115,9 @@ func (p *Plan) Run(ctx context.Context, driver, method, object string, effect fu
 			return err
 		}
 	}
+	if r.Hold != nil {
+		r.Hold()
+	}
 	fail := r.fails()
 	if fail && r.When == Before {
 		return r.end(ctx, p)
@@ -124,7 +128,9 @@ func (p *Plan) Run(ctx context.Context, driver, method, object string, effect fu
 	return r.end(ctx, p)
 }
 
-func (r *Rule) fails() bool { return r.Err != nil || r.Hang || r.Latency == 0 }
+func (r *Rule) fails() bool {
+	return r.Err != nil || r.Hang || r.Latency == 0 && r.Hold == nil
+}
 
 func (r *Rule) end(ctx context.Context, p *Plan) error {
 	if r.Do != nil {

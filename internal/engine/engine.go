@@ -13,7 +13,10 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -359,4 +362,14 @@ func (e *Engine) Prune(ctx context.Context, before time.Time) error {
 			return err
 		}
 	}
+}
+
+// Kinds returns the name, version and steps of each registered kind, sorted by name: what rows in the store refer to.
+func (e *Engine) Kinds() []string {
+	var out []string
+	for _, k := range e.kinds {
+		out = append(out, fmt.Sprintf("%s %d: %s", k.name, k.version, strings.Join(k.names, ", ")))
+	}
+	slices.Sort(out)
+	return out
 }
