@@ -24,8 +24,14 @@ type operations struct {
 type applyState struct {
 	NetworkID string   `json:"network_id"`
 	Revision  int64    `json:"revision,omitempty"` // that the provider was given
-	Stale     bool     `json:"stale,omitempty"`    // it has seen a newer one
+	Refused   *refusal `json:"refused,omitempty"`  // what it said to that
 	Paid      []string `json:"paid,omitempty"`     // ports that were unbound
+}
+
+// refusal is an answer of the provider that the same topology will get again.
+type refusal struct {
+	Code    fault.Code `json:"code"`
+	Message string     `json:"message"`
 }
 
 // removeState is the state of network.remove.
@@ -122,7 +128,7 @@ func erase(tx *store.Tx, networkID string) error {
 
 // doApply unbinds the ports that are gone and hands the provider the topology of the network.
 func (c *core) doApply(ctx context.Context, r *engine.Run[applyState]) error {
-	r.State.Paid, r.State.Stale = nil, false
+	r.State.Paid, r.State.Refused = nil, nil
 	var owed []*debt
 	if err := c.store.View(ctx, func(tx *store.Tx) (err error) {
 		owed, err = debts.List(tx, store.Query[debt]{Index: "network", Prefix: store.Tuple{r.State.NetworkID}})
@@ -138,13 +144,20 @@ func (c *core) doApply(ctx context.Context, r *engine.Run[applyState]) error {
 	}
 	var err error
 	r.State.Revision, err = c.apply(ctx, r.State.NetworkID)
-	if r.State.Stale = fault.Is(err, fault.Stale); r.State.Stale {
+	if err == nil {
 		return nil
 	}
-	return err
+	switch code := fault.CodeOf(err); code {
+	case fault.Unavailable, fault.Timeout, fault.Canceled:
+		return err
+	default:
+		r.State.Refused = &refusal{code, err.Error()}
+	}
+	return nil
 }
 
-// commitApply records what the provider has, and goes round again when more has changed meanwhile.
+// commitApply records what the provider has, and goes round again when more has changed meanwhile. What the
+// provider refuses ends the operation only if nothing has changed since.
 func (c *core) commitApply(tx *store.Tx, r *engine.Run[applyState]) error {
 	for _, id := range r.State.Paid {
 		if err := pay(tx, id); err != nil {
@@ -155,11 +168,15 @@ func (c *core) commitApply(tx *store.Tx, r *engine.Run[applyState]) error {
 	if err != nil {
 		return err
 	}
-	if r.State.Stale && t.Wanted == r.State.Revision {
-		return &fault.Error{Code: fault.Stale, Kind: "network", ID: r.State.NetworkID,
-			Msg: sprint("the provider has seen a revision after %d, the newest here: the store is older than the network", t.Wanted)}
+	if no := r.State.Refused; no != nil {
+		if t.Wanted > r.State.Revision {
+			r.Again()
+			return nil
+		}
+		return &fault.Error{Code: no.Code, Kind: "network", ID: r.State.NetworkID,
+			Msg: sprint("the provider refuses revision %d; the next change of the network is tried again: %s", r.State.Revision, no.Message)}
 	}
-	if !r.State.Stale && t.Applied < r.State.Revision {
+	if t.Applied < r.State.Revision {
 		t.Applied = r.State.Revision
 		if err := topologies.Put(tx, t); err != nil {
 			return err

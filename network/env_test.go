@@ -94,6 +94,13 @@ func (e *env) settle() {
 	}
 }
 
+// idle lets the workers come to rest without moving the clock.
+func (e *env) idle() {
+	for load := e.engine.Load(); load.Running+load.Queued > 0; load = e.engine.Load() {
+		<-e.change
+	}
+}
+
 func (e *env) active() (n int) {
 	require.NoError(e.t, e.store.View(e.ctx, func(tx *store.Tx) error {
 		all, err := operation.Collection.List(tx, store.Query[operation.Operation]{Filter: func(o *operation.Operation) bool { return !o.State.Ended() }})

@@ -1,0 +1,210 @@
+package network_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/fault/inject"
+	"github.com/nubecula/cloud/network"
+	"github.com/nubecula/cloud/operation"
+	"github.com/nubecula/cloud/store"
+)
+
+func (e *env) operations(networkID string) (out []*operation.Operation) {
+	require.NoError(e.t, e.store.View(e.ctx, func(tx *store.Tx) (err error) {
+		out, err = operation.Of(tx, operation.Resource{Kind: "network", ID: networkID})
+		return err
+	}))
+	return out
+}
+
+func TestChangesAreCoalesced(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	hold := make(chan struct{})
+	var once sync.Once
+	e.faults.Fail(inject.Rule{Driver: "network", Method: "Apply", When: inject.Before, Nth: 1, Do: func() { once.Do(func() { <-hold }) }, Err: fault.New(fault.Unavailable, "away")})
+	n := e.network(e.alice, network.CreateNetworkRequest{})
+	e.subnet(e.alice, n.ID, "10.0.0.0/24")
+	for range 100 {
+		e.port(e.alice, network.CreatePortRequest{NetworkID: n.ID})
+	}
+	close(hold)
+	e.settle()
+	require.Len(t, e.applied(n.ID).Ports, 100)
+	require.Len(t, e.operations(n.ID), 1, "all changes were seen by the operation under way")
+	require.Less(t, e.fake.Changes(n.ID), 5)
+	e.sound()
+}
+
+func TestProviderAway(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.fake.SetDown(fault.New(fault.Unavailable, "the switch is off"))
+	n := e.network(e.alice, network.CreateNetworkRequest{})
+	e.subnet(e.alice, n.ID, "10.0.0.0/24")
+	for range 50 {
+		e.idle()
+		e.clock.Advance(10 * time.Second)
+	}
+	n, err := e.alice.GetNetwork(e.ctx, n.ID)
+	require.NoError(t, err)
+	require.Equal(t, network.Build, n.Status)
+	e.port(e.alice, network.CreatePortRequest{NetworkID: n.ID})
+	e.fake.SetDown(nil)
+	e.settle()
+	require.Len(t, e.applied(n.ID).Ports, 1)
+	n, err = e.alice.GetNetwork(e.ctx, n.ID)
+	require.NoError(t, err)
+	require.Equal(t, network.Active, n.Status)
+}
+
+func TestProviderRefuses(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	remove := e.faults.Fail(inject.Rule{Driver: "network", Method: "Apply", Err: fault.New(fault.Invalid, "this switch has no geneve")})
+	n := e.network(e.alice, network.CreateNetworkRequest{})
+	e.settle()
+	n, err := e.alice.GetNetwork(e.ctx, n.ID)
+	require.NoError(t, err)
+	require.Equal(t, network.Failed, n.Status)
+	remove()
+	_, err = e.alice.UpdateNetwork(e.ctx, network.UpdateNetworkRequest{ID: n.ID, Name: ptr("again")})
+	require.NoError(t, err)
+	e.settle()
+	n, err = e.alice.GetNetwork(e.ctx, n.ID)
+	require.NoError(t, err)
+	require.Equal(t, network.Active, n.Status)
+	require.Equal(t, "again", e.applied(n.ID).Name)
+	e.sound()
+}
+
+func TestChangeWhileTheProviderRefuses(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.faults.Fail(inject.Rule{Driver: "network", Method: "Apply", Nth: 1, Err: fault.New(fault.Invalid, "no such MTU"), Do: func() {
+		list, err := e.alice.ListNetworks(e.ctx, network.NetworkFilter{})
+		require.NoError(t, err)
+		_, err = e.alice.UpdateNetwork(e.ctx, network.UpdateNetworkRequest{ID: list[0].ID, MTU: ptr(1400)})
+		require.NoError(t, err)
+	}})
+	n := e.network(e.alice, network.CreateNetworkRequest{})
+	e.settle()
+	require.Equal(t, 1400, e.applied(n.ID).MTU)
+	require.Len(t, e.operations(n.ID), 1)
+}
+
+func TestDeleteGoesFirst(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.faults.Fail(inject.Rule{Driver: "network", Method: "Apply", Hang: true})
+	n := e.network(e.alice, network.CreateNetworkRequest{})
+	require.NoError(t, e.alice.DeleteNetwork(e.ctx, n.ID))
+	_, err := e.alice.GetNetwork(e.ctx, n.ID)
+	requireCode(t, fault.NotFound, err)
+	e.settle()
+	ops := e.operations(n.ID)
+	require.Len(t, ops, 2)
+	states := map[string]operation.State{}
+	for _, o := range ops {
+		states[o.Kind] = o.State
+	}
+	require.Equal(t, map[string]operation.State{"network.apply": operation.Canceled, "network.remove": operation.Done}, states)
+	e.sound()
+}
+
+func TestPlugAndDelete(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.faults.Fail(inject.Rule{Driver: "network", Method: "Apply", Nth: 1, Err: fault.New(fault.Unavailable, "not yet")})
+	n := e.network(e.alice, network.CreateNetworkRequest{})
+	v := e.subnet(e.alice, n.ID, "10.0.0.0/30")
+	p := e.port(e.alice, network.CreatePortRequest{NetworkID: n.ID, DeviceID: "server", DeviceOwner: "compute:nova"})
+	e.idle()
+
+	b, err := e.svc.Plug(e.ctx, p.ID, "host1", 1)
+	require.NoError(t, err, "a network that was not applied yet is applied first")
+	require.Equal(t, "bridge", b.VIFType())
+	record := func(fn func(tx *store.Tx) error) error { return e.store.Update(e.ctx, fn) }
+	require.NoError(t, record(func(tx *store.Tx) error { return e.svc.Bound(tx, p.ID, "server", "host1", 1, b) }))
+	err = record(func(tx *store.Tx) error { return e.svc.Bound(tx, p.ID, "another", "host1", 1, b) })
+	requireReason(t, network.PortInUse, err)
+	p, err = e.alice.GetPort(e.ctx, p.ID)
+	require.NoError(t, err)
+	require.Equal(t, network.Active, p.Status)
+	require.Equal(t, "host1", p.Host)
+	ps, err := e.alice.PortsOf(e.ctx, "server")
+	require.NoError(t, err)
+	require.Len(t, ps, 1)
+	_, err = e.alice.UpdatePort(e.ctx, network.UpdatePortRequest{ID: p.ID, MAC: ptr("fa:16:3e:00:00:09")})
+	requireReason(t, network.PortBound, err)
+
+	// An older placement can neither bind nor release.
+	require.NoError(t, e.svc.Unplug(e.ctx, p.ID, "host0", 0))
+	require.NoError(t, record(func(tx *store.Tx) error { return e.svc.Unbound(tx, p.ID, 0) }))
+	err = record(func(tx *store.Tx) error { return e.svc.Bound(tx, p.ID, "server", "host0", 0, b) })
+	requireCode(t, fault.Stale, err)
+
+	// The only address stays taken until the provider has let go of the deleted port.
+	e.settle()
+	e.fake.SetDown(fault.New(fault.Unavailable, "the switch is off"))
+	require.NoError(t, e.alice.DeletePort(e.ctx, p.ID))
+	e.sound()
+	_, err = e.alice.CreatePort(e.ctx, network.CreatePortRequest{NetworkID: n.ID})
+	requireReason(t, network.NoAddressLeft, err)
+	e.fake.SetDown(nil)
+	e.settle()
+	require.Equal(t, []string{"10.0.0.2"}, addresses(e.port(e.alice, network.CreatePortRequest{NetworkID: n.ID})))
+	states, err := e.fake.Networks()
+	require.NoError(t, err)
+	require.Empty(t, states[0].Bindings)
+	_, err = e.svc.Plug(e.ctx, p.ID, "host1", 2)
+	requireCode(t, fault.NotFound, err)
+
+	// A subnet and a network go away at once, whatever the provider still has to unbind.
+	q, err := e.alice.ListPorts(e.ctx, network.PortFilter{})
+	require.NoError(t, err)
+	b, err = e.svc.Plug(e.ctx, q[0].ID, "host1", 1)
+	require.NoError(t, err)
+	require.NoError(t, record(func(tx *store.Tx) error { return e.svc.Bound(tx, q[0].ID, "", "host1", 1, b) }))
+	e.settle()
+	e.fake.SetDown(fault.New(fault.Unavailable, "the switch is off"))
+	require.NoError(t, e.alice.DeletePort(e.ctx, q[0].ID))
+	require.NoError(t, e.alice.DeleteSubnet(e.ctx, v.ID))
+	e.sound()
+	require.NoError(t, e.alice.DeleteNetwork(e.ctx, n.ID))
+	e.fake.SetDown(nil)
+	e.settle()
+	states, err = e.fake.Networks()
+	require.NoError(t, err)
+	require.Empty(t, states)
+	e.sound()
+}
+
+func TestClaim(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	n := e.network(e.alice, network.CreateNetworkRequest{})
+	p := e.port(e.alice, network.CreatePortRequest{NetworkID: n.ID})
+	_, err := e.bob.ClaimPort(e.ctx, p.ID, "s1", "compute:nova")
+	requireCode(t, fault.NotFound, err)
+	for range 2 {
+		p, err = e.alice.ClaimPort(e.ctx, p.ID, "s1", "compute:nova")
+		require.NoError(t, err)
+	}
+	require.True(t, p.Compute())
+	_, err = e.alice.ClaimPort(e.ctx, p.ID, "s2", "compute:nova")
+	requireReason(t, network.PortInUse, err)
+	require.NoError(t, e.alice.UnclaimPort(e.ctx, p.ID, "s2"))
+	require.NoError(t, e.alice.UnclaimPort(e.ctx, p.ID, "s1"))
+	_, err = e.alice.ClaimPort(e.ctx, p.ID, "s2", "compute:nova")
+	require.NoError(t, err)
+	require.NoError(t, e.alice.DeletePort(e.ctx, p.ID))
+	require.NoError(t, e.alice.UnclaimPort(e.ctx, p.ID, "s2"), "a port that is gone is released")
+	e.settle()
+	e.sound()
+}
