@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -16,7 +17,7 @@ type Driver interface {
 	// writable transaction at a time in a Store; an exclusive driver may rely on it.
 	Begin(ctx context.Context, writable bool) (Txn, error)
 	// Resolve settles the fate of a commit whose outcome is unknown: true when it
-	// has happened; after false it never will.
+	// has happened; after false it never will. Only the latest commits can be asked for.
 	Resolve(ctx context.Context, commitID string) (bool, error)
 	// Now returns the database's time.
 	Now(ctx context.Context) (Instant, error)
@@ -41,7 +42,8 @@ type Txn interface {
 	Apply(b *Batch) error
 	// Commit makes everything applied durable and visible under a commit id, and returns the Seq of
 	// the first event of this transaction (0 when it has none). ErrConflict: nothing happened, run it
-	// again. ErrUnknown: ask Resolve. Any other error: nothing happened.
+	// again. ErrUnknown: ask Resolve, which fails with ErrBroken in its chain when it cannot tell before the
+	// driver is opened again. Any other error: nothing happened.
 	Commit(ctx context.Context, commitID string) (firstSeq int64, err error)
 	// Rollback drops the transaction. After Commit it does nothing.
 	Rollback()
@@ -65,12 +67,19 @@ type Instant struct {
 // Doc is a stored document.
 type Doc struct {
 	Kind, ID string
-	Version  int   // of the format of Body
-	Rev      int64 // counts its writes, from 1
-	Body     []byte
+	Version  int    // of the format of Body
+	Rev      int64  // counts its writes, from 1
+	Body     []byte // JSON; never changed once it is handed over, in either direction
+}
+
+// Notifier is a Driver that tells when there may be new events. Without it a Store knows only of its own commits.
+type Notifier interface {
+	// Notify has f called after each commit, whoever made it, until stop is called. f is quick.
+	Notify(f func()) (stop func())
 }
 
 // Range is a part of one index, From included, To excluded; a nil To is the end of the index.
+// Index "" stands for the documents themselves, by id: the keys are the ids.
 type Range struct {
 	Kind, Index string
 	From, To    []byte
@@ -78,7 +87,19 @@ type Range struct {
 	Limit       int // 0 means all
 }
 
-// Entry is one entry of an index.
+// point returns the one key that a range can hold, if it is such a range.
+func (r *Range) point() ([]byte, bool) {
+	n := len(r.From)
+	return r.From, len(r.To) == n+1 && r.To[n] == 0 && bytes.Equal(r.To[:n], r.From)
+}
+
+// pointRange is the range of one key.
+func pointRange(kind, index string, key []byte) Range {
+	return Range{Kind: kind, Index: index, From: key, To: append(bytes.Clone(key), 0), Limit: 1}
+}
+
+// Entry is one entry of an index. If its document is missing, which only damage can cause, Doc has
+// Kind and ID alone.
 type Entry struct {
 	Key []byte
 	Doc Doc

@@ -21,7 +21,7 @@ const sealPrefix = "sealed:v1:"
 // Seal encrypts a secret for a document with the Store's key (AES-256-GCM).
 // The same Update run again gives the same text.
 func (tx *Tx) Seal(secret []byte) string {
-	nonce := tx.ids.Bytes(tx.s.aead.NonceSize())
+	nonce := tx.ids.source().Bytes(tx.s.aead.NonceSize())
 	return sealPrefix + base64.RawStdEncoding.EncodeToString(tx.s.aead.Seal(nonce, nonce, secret, nil))
 }
 

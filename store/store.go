@@ -16,12 +16,15 @@
 // Waiting Updates run one after another inside one database transaction and
 // share its commit (group commit): nobody - caller, reader, event feed,
 // OnCommit hook - sees any of them before it is durable, and if it fails, all of them fail or run again.
+//
+// Files: driver.go is what a database does; commit.go runs Updates; tx.go is what a closure works
+// with; collection.go, query.go and codec.go are typed documents; prepare.go and check.go keep
+// indexes true; seal.go and tombstone.go are secrets and deleted documents.
 package store
 
 import (
 	"context"
 	"crypto/cipher"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +32,6 @@ import (
 	"github.com/nubecula/cloud/event"
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/clock"
-	"github.com/nubecula/cloud/internal/id"
 )
 
 // Options configure a Store.
@@ -56,6 +58,8 @@ type Store struct {
 	once  sync.Once
 	pulse atomic.Pointer[chan struct{}]
 	stats Stats
+
+	unnotify func() // nil when the driver is no Notifier
 }
 
 // Stats counts what a Store has done since it was opened.
@@ -75,11 +79,14 @@ func New(d Driver, opt Options) (*Store, error) {
 	if opt.Clock == nil {
 		opt.Clock = clock.System()
 	}
-	if opt.Group == 0 {
+	if opt.Group <= 0 {
 		opt.Group = 64
 	}
 	s := &Store{d: d, opt: opt, aead: aead, queue: make(chan *job, opt.Group), stop: make(chan struct{}), done: make(chan struct{})}
 	s.renewPulse()
+	if n, ok := d.(Notifier); ok {
+		s.unnotify = n.Notify(s.renewPulse)
+	}
 	go s.write()
 	return s, nil
 }
@@ -90,6 +97,9 @@ func (s *Store) Close() error {
 	s.once.Do(func() {
 		close(s.stop)
 		<-s.done
+		if s.unnotify != nil {
+			s.unnotify()
+		}
 		err = s.d.Close()
 	})
 	return err
@@ -112,9 +122,13 @@ func (s *Store) Prune(ctx context.Context, before time.Time) error {
 	return s.d.Prune(ctx, before)
 }
 
-// Events returns up to limit events with Seq > after, in order; Gone when some of those were pruned.
+// Events returns up to limit events with Seq > after, in order; Gone when some of those were
+// pruned. limit 0 means 256.
 func (s *Store) Events(ctx context.Context, after int64, limit int) ([]event.Event, error) {
-	txn, err := s.d.Begin(ctx, false)
+	if limit <= 0 {
+		limit = 256
+	}
+	txn, err := s.beginRead(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -132,229 +146,38 @@ func (s *Store) renewPulse() {
 	}
 }
 
+func errClosed() error { return fault.New(fault.Unavailable, "the store is closed") }
+
+func (s *Store) beginRead(ctx context.Context) (Txn, error) {
+	select {
+	case <-s.stop:
+		return nil, errClosed()
+	default:
+		return s.d.Begin(ctx, false)
+	}
+}
+
 // View runs fn on one state of the database. If ctx carries a transaction
 // of this Store (Tx.Context), fn sees that one, with what it has written so far.
 func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) error {
 	if outer := s.carried(ctx); outer != nil {
-		return fn(outer.nested(ctx, true))
-	}
-	txn, err := s.d.Begin(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer txn.Rollback()
-	now, err := s.d.Now(ctx)
-	if err != nil {
-		return err
-	}
-	return fn(newTx(ctx, s, txnReader{txn}, now, id.Seed(), true))
-}
-
-// Update runs fn and commits what it wrote, durably, before it returns nil.
-// An error of fn is returned as it is and nothing of that run is kept.
-//
-// If ctx carries a transaction of this Store (Tx.Context), fn becomes a part
-// of that one: what it writes is kept only if fn and all around it succeed.
-//
-// Errors besides fn's: Canceled or Timeout from ctx - when ctx ended while
-// the commit was under way, whether it happened is unknown -, Unavailable
-// when the database is, Exhausted when its disk is full.
-func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
-	if outer := s.carried(ctx); outer != nil {
-		return outer.join(ctx, fn)
+		tx := outer.nested(ctx, true)
+		defer tx.close()
+		return fn(tx)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &job{ctx: ctx, fn: fn, seed: id.Seed(), answer: make(chan error, 1)}
-	select {
-	case s.queue <- j:
-	case <-s.stop:
-		return errClosed()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-j.answer:
-		return j.result(err)
-	case <-s.done:
-		select {
-		case err := <-j.answer:
-			return j.result(err)
-		default:
-			return errClosed()
-		}
-	}
-}
-
-type job struct {
-	ctx      context.Context
-	fn       func(tx *Tx) error
-	seed     [32]byte
-	answer   chan error
-	panicked any
-	hooks    []func()
-	err      error
-}
-
-// result gives a panic of fn back to the goroutine that asked.
-func (j *job) result(err error) error {
-	if j.panicked != nil {
-		panic(j.panicked)
-	}
-	return err
-}
-
-func errClosed() error { return fault.New(fault.Unavailable, "the store is closed") }
-
-// write is the one goroutine that runs closures and commits.
-func (s *Store) write() {
-	defer close(s.done)
-	for {
-		var group []*job
-		select {
-		case j := <-s.queue:
-			group = append(group, j)
-		case <-s.stop:
-			return
-		}
-	more:
-		for len(group) < s.opt.Group {
-			select {
-			case j := <-s.queue:
-				group = append(group, j)
-			default:
-				break more
-			}
-		}
-		s.commitGroup(group)
-	}
-}
-
-// commitGroup runs a group until it is committed or failed, and answers everyone.
-func (s *Store) commitGroup(group []*job) {
-	for attempt := 0; ; attempt++ {
-		wrote, err := s.attempt(group)
-		if errors.Is(err, ErrConflict) {
-			s.stats.Conflicts.Add(1)
-			if s.pause(attempt) {
-				continue
-			}
-			err = errClosed()
-		}
-		for _, j := range group {
-			if err != nil && j.err == nil && j.panicked == nil {
-				j.err, j.hooks = err, nil
-			}
-			if j.err == nil && j.panicked == nil {
-				s.stats.Updates.Add(1)
-			}
-			for _, hook := range j.hooks {
-				hook()
-			}
-		}
-		if err == nil && wrote {
-			s.stats.Commits.Add(1)
-			s.renewPulse()
-		}
-		for _, j := range group {
-			j.answer <- j.err
-		}
-		return
-	}
-}
-
-// pause waits a little, more each time, and reports whether the Store is still open.
-func (s *Store) pause(attempt int) bool {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-s.stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	if attempt == 0 {
-		return true
-	}
-	return s.opt.Clock.Sleep(ctx, min(time.Second, time.Millisecond<<min(attempt, 10))) == nil
-}
-
-// attempt runs every closure of the group once in one database transaction and commits it.
-func (s *Store) attempt(group []*job) (wrote bool, err error) {
-	ctx := context.Background()
-	txn, err := s.d.Begin(ctx, true)
+	txn, err := s.beginRead(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer txn.Rollback()
 	now, err := s.d.Now(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
-	for _, j := range group {
-		j.err, j.panicked, j.hooks = nil, nil, nil
-		if j.err = j.ctx.Err(); j.err != nil {
-			continue
-		}
-		tx := s.runJob(j, txn, now)
-		if j.err != nil || j.panicked != nil {
-			continue
-		}
-		b := tx.batch()
-		j.hooks = tx.hooks
-		if b.Empty() {
-			continue
-		}
-		wrote = true
-		if err := txn.Apply(b); err != nil {
-			return false, err
-		}
-	}
-	if !wrote {
-		return false, nil
-	}
-	commitID := id.Random()
-	if _, err = txn.Commit(ctx, commitID); errors.Is(err, ErrUnknown) {
-		s.stats.Unknown.Add(1)
-		txn.Rollback()
-		err = s.resolve(ctx, commitID)
-	}
-	return true, err
-}
-
-// resolve asks until the database answers: nil when the commit has happened, ErrConflict when it never will.
-func (s *Store) resolve(ctx context.Context, commitID string) error {
-	for attempt := 0; ; attempt++ {
-		happened, err := s.d.Resolve(ctx, commitID)
-		switch {
-		case err == nil && happened:
-			return nil
-		case err == nil:
-			return ErrConflict
-		case !s.pause(attempt + 1):
-			return fault.New(fault.Timeout, "the store was closed before the outcome of a commit was known: %w", err)
-		}
-	}
-}
-
-// runJob runs one closure, as often as Options.Rerun asks, and keeps the last run.
-func (s *Store) runJob(j *job, txn Txn, now Instant) (tx *Tx) {
-	defer func() { j.panicked = recover() }()
-	var before *Batch
-	for run := 0; run <= s.opt.Rerun; run++ {
-		tx = newTx(j.ctx, s, txnReader{txn}, now, j.seed, false)
-		err := j.fn(tx)
-		tx.closed = true
-		if run > 0 && err == nil && j.err == nil {
-			if diff := before.diff(tx.batch()); diff != "" {
-				j.err = fault.New(fault.Internal, "an Update closure is not pure: a second run wrote something else: %s", diff)
-				return tx
-			}
-		}
-		j.err = err
-		before = tx.batch()
-	}
-	return tx
+	tx := newTx(ctx, s, txnReader{txn}, now, &ids{}, true)
+	defer tx.close()
+	return fn(tx)
 }

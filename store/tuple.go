@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -18,6 +17,7 @@ const (
 	tagInt    = 0x03
 	tagTime   = 0x04
 	tagString = 0x05
+	tagAfter  = 0x06 // behind every tag, and before what an escaped NUL goes on with
 )
 
 // Encode returns bytes that sort as the tuple does. It panics on a type that tuples do not have.
@@ -63,16 +63,4 @@ func appendInt(b []byte, v int64) []byte {
 func appendTime(b []byte, t time.Time) []byte {
 	b = appendInt(b, t.Unix())
 	return binary.BigEndian.AppendUint32(b, uint32(t.Nanosecond()))
-}
-
-// successor returns the first key after every key that starts with prefix; nil means the end.
-func successor(prefix []byte) []byte {
-	end := bytes.Clone(prefix)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i] < 0xff {
-			end[i]++
-			return end[:i+1]
-		}
-	}
-	return nil
 }

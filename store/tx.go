@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -21,15 +22,39 @@ type Tx struct {
 	ctx      context.Context
 	below    reader
 	now      Instant
-	ids      *id.Source
+	ids      *ids
 	readOnly bool
 	closed   bool
+	err      error // of a call that returns none; fails the Update
 
 	docs   map[docKey]*DocWrite
 	order  []docKey
 	index  map[space]map[string]IndexWrite // by key
 	events []event.Event
 	hooks  []func()
+	seen   map[docKey]seen
+}
+
+// seen is what the index keys of a document were when it was decoded; right for exactly that body.
+type seen struct {
+	body []byte
+	keys [][][]byte
+}
+
+// ids are the random source of one Update, made at its first use.
+type ids struct {
+	seed [32]byte // zero in a View, which gets fresh ones
+	src  *id.Source
+}
+
+func (i *ids) source() *id.Source {
+	if i.src == nil {
+		if i.seed == [32]byte{} {
+			i.seed = id.Seed()
+		}
+		i.src = id.NewSource(i.seed)
+	}
+	return i.src
 }
 
 type docKey struct{ kind, id string }
@@ -46,12 +71,13 @@ type txnReader struct{ Txn }
 func (t txnReader) get(kind, id string) (Doc, bool, error) { return t.Get(kind, id) }
 func (t txnReader) scan(r Range) ([]Entry, error)          { return t.Scan(r) }
 
-func newTx(ctx context.Context, s *Store, below reader, now Instant, seed [32]byte, readOnly bool) *Tx {
-	tx := &Tx{s: s, below: below, now: now, ids: id.NewSource(seed), readOnly: readOnly,
-		docs: map[docKey]*DocWrite{}, index: map[space]map[string]IndexWrite{}}
+func newTx(ctx context.Context, s *Store, below reader, now Instant, ids *ids, readOnly bool) *Tx {
+	tx := &Tx{s: s, below: below, now: now, ids: ids, readOnly: readOnly}
 	tx.ctx = context.WithValue(ctx, ctxKey{s}, tx)
 	return tx
 }
+
+func (tx *Tx) close() { tx.closed = true }
 
 type ctxKey struct{ s *Store }
 
@@ -74,14 +100,17 @@ func (tx *Tx) Now() time.Time { return tx.now.Wall }
 func (tx *Tx) LeaseNow() time.Time { return tx.now.Lease }
 
 // NewID returns a new UUID, the same when the closure runs again.
-func (tx *Tx) NewID() string { return tx.ids.New() }
+func (tx *Tx) NewID() string { return tx.ids.source().New() }
 
 // NewBytes returns n unpredictable bytes, the same when the closure runs again.
-func (tx *Tx) NewBytes(n int) []byte { return tx.ids.Bytes(n) }
+func (tx *Tx) NewBytes(n int) []byte { return tx.ids.source().Bytes(n) }
 
-// Emit adds an event; Time and Seq are set by the store.
+// Emit adds an event; Time and Seq are set by the store. Data that is no JSON fails the Update.
 func (tx *Tx) Emit(e event.Event) {
 	tx.mustWrite()
+	if len(e.Data) > 0 && !json.Valid(e.Data) {
+		tx.err = fault.New(fault.Internal, "store: event %s has data that is no JSON: %.100q", e.Type, e.Data)
+	}
 	e.Time, e.Seq = tx.now.Wall, 0
 	tx.events = append(tx.events, e)
 }
@@ -95,9 +124,7 @@ func (tx *Tx) OnCommit(f func()) {
 }
 
 func (tx *Tx) nested(ctx context.Context, readOnly bool) *Tx {
-	inner := newTx(ctx, tx.s, tx, tx.now, [32]byte{}, readOnly || tx.readOnly)
-	inner.ids = tx.ids
-	return inner
+	return newTx(ctx, tx.s, tx, tx.now, tx.ids, readOnly || tx.readOnly)
 }
 
 // join runs fn as a part of tx: its writes are kept when it succeeds.
@@ -106,11 +133,19 @@ func (tx *Tx) join(ctx context.Context, fn func(tx *Tx) error) error {
 		return fault.New(fault.Internal, "store: Update inside a View")
 	}
 	inner := tx.nested(ctx, false)
+	defer inner.close()
 	err := fn(inner)
-	inner.closed = true
-	if err != nil {
-		return err
+	if err == nil {
+		err = inner.err
 	}
+	if err == nil {
+		tx.merge(inner)
+	}
+	return err
+}
+
+// merge adds what a transaction inside this one has written.
+func (tx *Tx) merge(inner *Tx) {
 	for _, k := range inner.order {
 		tx.putDoc(*inner.docs[k])
 	}
@@ -121,7 +156,26 @@ func (tx *Tx) join(ctx context.Context, fn func(tx *Tx) error) error {
 	}
 	tx.events = append(tx.events, inner.events...)
 	tx.hooks = append(tx.hooks, inner.hooks...)
-	return nil
+}
+
+// saw remembers the index keys of a document, for when it is written or deleted.
+func (tx *Tx) saw(doc Doc, keys [][][]byte) {
+	if tx.seen == nil {
+		tx.seen = map[docKey]seen{}
+	}
+	tx.seen[docKey{doc.Kind, doc.ID}] = seen{doc.Body, keys}
+}
+
+// sawKeys returns what saw was told about exactly this document. Bodies never change, so the
+// same memory is the same body.
+func (tx *Tx) sawKeys(doc Doc) ([][][]byte, bool) {
+	for t := tx; t != nil; t, _ = t.below.(*Tx) {
+		s, ok := t.seen[docKey{doc.Kind, doc.ID}]
+		if ok && len(s.body) == len(doc.Body) && len(s.body) > 0 && &s.body[0] == &doc.Body[0] {
+			return s.keys, true
+		}
+	}
+	return nil, false
 }
 
 func (tx *Tx) mustWrite() {
@@ -136,6 +190,9 @@ func (tx *Tx) mustWrite() {
 func (tx *Tx) putDoc(w DocWrite) {
 	tx.mustWrite()
 	k := docKey{w.Kind, w.ID}
+	if tx.docs == nil {
+		tx.docs = map[docKey]*DocWrite{}
+	}
 	if _, ok := tx.docs[k]; !ok {
 		tx.order = append(tx.order, k)
 	}
@@ -145,6 +202,9 @@ func (tx *Tx) putDoc(w DocWrite) {
 func (tx *Tx) putIndex(w IndexWrite) {
 	tx.mustWrite()
 	sp := space{w.Kind, w.Index}
+	if tx.index == nil {
+		tx.index = map[space]map[string]IndexWrite{}
+	}
 	if tx.index[sp] == nil {
 		tx.index[sp] = map[string]IndexWrite{}
 	}
@@ -152,39 +212,34 @@ func (tx *Tx) putIndex(w IndexWrite) {
 }
 
 func (tx *Tx) get(kind, id string) (Doc, bool, error) {
+	if tx.closed {
+		return Doc{}, false, errEnded()
+	}
 	if w, ok := tx.docs[docKey{kind, id}]; ok {
 		return w.Doc, !w.Delete, nil
 	}
 	return tx.below.get(kind, id)
 }
 
-// scan merges the range below with the entries written here.
+func errEnded() error {
+	return fault.New(fault.Internal, "store: use of a transaction after its end")
+}
+
+// scan merges the range below with what is written here.
 func (tx *Tx) scan(r Range) ([]Entry, error) {
-	var puts []IndexWrite
-	deleted := 0
-	own := tx.index[space{r.Kind, r.Index}]
-	for _, w := range own {
-		if bytes.Compare(w.Key, r.From) < 0 || r.To != nil && bytes.Compare(w.Key, r.To) >= 0 {
-			continue
-		}
-		if w.Delete {
-			deleted++
-		} else {
-			puts = append(puts, w)
-		}
+	if tx.closed {
+		return nil, errEnded()
 	}
+	own := tx.written(r)
 	below := r
 	if r.Limit > 0 {
-		below.Limit = r.Limit + deleted
+		below.Limit = r.Limit + len(own) // as many as may be hidden
 	}
 	base, err := tx.below.scan(below)
-	if err != nil {
-		return nil, err
+	if err != nil || len(own) == 0 && len(tx.docs) == 0 {
+		return base, err
 	}
-	if len(own) == 0 && len(tx.docs) == 0 {
-		return base, nil
-	}
-	out := make([]Entry, 0, len(base)+len(puts))
+	out := make([]Entry, 0, len(base)+len(own))
 	for _, e := range base {
 		if _, ok := own[string(e.Key)]; ok {
 			continue
@@ -194,22 +249,68 @@ func (tx *Tx) scan(r Range) ([]Entry, error) {
 		}
 		out = append(out, e)
 	}
-	for _, w := range puts {
+	unsorted := false
+	for _, w := range own {
+		if w.Delete {
+			continue
+		}
 		doc, ok, err := tx.get(w.Kind, w.ID)
 		if err != nil {
 			return nil, err
 		}
 		if ok {
 			out = append(out, Entry{Key: w.Key, Doc: doc})
+			unsorted = true
 		}
 	}
-	if len(puts) > 0 {
-		sort.Slice(out, func(i, j int) bool { return bytes.Compare(out[i].Key, out[j].Key) < 0 != r.Reverse })
+	if unsorted {
+		slices.SortFunc(out, func(a, b Entry) int {
+			if r.Reverse {
+				return bytes.Compare(b.Key, a.Key)
+			}
+			return bytes.Compare(a.Key, b.Key)
+		})
 	}
 	if r.Limit > 0 && len(out) > r.Limit {
 		out = out[:r.Limit]
 	}
 	return out, nil
+}
+
+// written returns the entries written here that lie in a range, by key.
+func (tx *Tx) written(r Range) map[string]IndexWrite {
+	if r.Index != "" {
+		all := tx.index[space{r.Kind, r.Index}]
+		if key, ok := r.point(); ok {
+			if w, ok := all[string(key)]; ok {
+				return map[string]IndexWrite{string(key): w}
+			}
+			return nil
+		}
+		var in map[string]IndexWrite
+		for key, w := range all {
+			in = keepIn(r, in, key, w)
+		}
+		return in
+	}
+	var in map[string]IndexWrite
+	for k, w := range tx.docs {
+		if k.kind == r.Kind {
+			in = keepIn(r, in, k.id, IndexWrite{Kind: k.kind, Key: []byte(k.id), ID: k.id, Delete: w.Delete})
+		}
+	}
+	return in
+}
+
+func keepIn(r Range, in map[string]IndexWrite, key string, w IndexWrite) map[string]IndexWrite {
+	if key < string(r.From) || r.To != nil && key >= string(r.To) {
+		return in
+	}
+	if in == nil {
+		in = map[string]IndexWrite{}
+	}
+	in[key] = w
+	return in
 }
 
 // batch is what the transaction wants written, in an order that a rerun repeats.

@@ -6,7 +6,6 @@ package memory
 import (
 	"bytes"
 	"context"
-	"maps"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -29,21 +28,30 @@ type Options struct {
 	Shared bool
 }
 
+// keepCommits is how many commit ids Resolve knows.
+const keepCommits = 1024
+
 // Driver is a database in memory.
 type Driver struct {
-	opt     Options
-	write   chan struct{} // holds the right to write
-	state   atomic.Pointer[state]
+	opt   Options
+	write chan struct{} // holds the right to write
+	state atomic.Pointer[state]
+	start store.Instant // of this run
+	mono  time.Duration // of the clock, then
+
 	mu      sync.Mutex
-	commits map[string]time.Time
-	last    time.Time
-	start   store.Instant
-	mono    time.Duration
+	last    time.Time       // the latest that Now has given
+	commits map[string]bool // the latest commit ids
+	ids     []string        // the same, oldest first
+	notify  map[int]func()
+	serial  int // of the next entry of notify
 }
 
+// state is one version of the database. The trees hold pointers, so that copying a node is cheap;
+// what they point to never changes.
 type state struct {
-	docs   *btree.BTreeG[store.Doc]
-	index  *btree.BTreeG[entry]
+	docs   *btree.BTreeG[*store.Doc]
+	index  *btree.BTreeG[*entry]
 	events []event.Event
 	floor  int64 // Seq of the newest dropped event
 }
@@ -54,14 +62,14 @@ type entry struct {
 	id          string
 }
 
-func lessDoc(a, b store.Doc) bool {
+func lessDoc(a, b *store.Doc) bool {
 	if a.Kind != b.Kind {
 		return a.Kind < b.Kind
 	}
 	return a.ID < b.ID
 }
 
-func lessEntry(a, b entry) bool {
+func lessEntry(a, b *entry) bool {
 	if a.kind != b.kind {
 		return a.kind < b.kind
 	}
@@ -73,28 +81,68 @@ func lessEntry(a, b entry) bool {
 
 // New returns an empty database.
 func New(opt *Options) *Driver {
-	d := &Driver{write: make(chan struct{}, 1), commits: map[string]time.Time{}}
+	var o Options
 	if opt != nil {
-		d.opt = *opt
+		o = *opt
 	}
-	if d.opt.Clock == nil {
-		d.opt.Clock = clock.System()
+	if o.Clock == nil {
+		o.Clock = clock.System()
 	}
 	noLocks := btree.Options{NoLocks: true}
-	d.state.Store(&state{docs: btree.NewBTreeGOptions(lessDoc, noLocks), index: btree.NewBTreeGOptions(lessEntry, noLocks)})
-	now := d.opt.Clock.Now()
-	d.start, d.mono = store.Instant{Wall: now, Lease: now}, d.opt.Clock.Mono()
+	return start(o, time.Time{}, time.Time{}, &state{docs: btree.NewBTreeGOptions(lessDoc, noLocks), index: btree.NewBTreeGOptions(lessEntry, noLocks)})
+}
+
+// start begins a run on a state; its times continue those of the run before.
+func start(opt Options, wall, lease time.Time, s *state) *Driver {
+	d := &Driver{opt: opt, write: make(chan struct{}, 1), commits: map[string]bool{}, notify: map[int]func(){}}
+	d.state.Store(s)
+	if now := opt.Clock.Now(); now.After(wall) {
+		wall = now
+	}
+	if wall.After(lease) {
+		lease = wall
+	}
+	d.last, d.start, d.mono = wall, store.Instant{Wall: wall, Lease: lease}, opt.Clock.Mono()
 	return d
+}
+
+// Restart returns a new Driver on what is committed now, as a program finds its database after a
+// crash; the old one is no longer connected with it.
+func (d *Driver) Restart() (store.Driver, error) {
+	now, err := d.Now(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	old := d.state.Load()
+	s := *old
+	s.docs, s.index = s.docs.Copy(), s.index.Copy()
+	s.events = s.events[:len(s.events):len(s.events)]
+	return start(d.opt, now.Wall, now.Lease, &s), nil
+}
+
+// Notify has f called after each commit.
+func (d *Driver) Notify(f func()) (stop func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.serial
+	d.serial++
+	d.notify[n] = f
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.notify, n)
+	}
 }
 
 // Now never goes back; Lease follows the clock's monotonic time.
 func (d *Driver) Now(context.Context) (store.Instant, error) {
+	now, mono := d.opt.Clock.Now(), d.opt.Clock.Mono()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if now := d.opt.Clock.Now(); now.After(d.last) {
+	if now.After(d.last) {
 		d.last = now
 	}
-	return store.Instant{Wall: d.last, Lease: d.start.Lease.Add(d.opt.Clock.Mono() - d.mono)}, nil
+	return store.Instant{Wall: d.last, Lease: d.start.Lease.Add(mono - d.mono)}, nil
 }
 
 // Exclusive is the opposite of Options.Shared.
@@ -107,11 +155,10 @@ func (d *Driver) Close() error { return nil }
 func (d *Driver) Resolve(_ context.Context, commitID string) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, ok := d.commits[commitID]
-	return ok, nil
+	return d.commits[commitID], nil
 }
 
-// Prune drops old events and commit ids.
+// Prune drops old events. Commit ids are dropped by number.
 func (d *Driver) Prune(ctx context.Context, before time.Time) error {
 	t, err := d.Begin(ctx, true)
 	if err != nil {
@@ -125,9 +172,6 @@ func (d *Driver) Prune(ctx context.Context, before time.Time) error {
 		s.events = append([]event.Event(nil), s.events[n:]...)
 	}
 	d.state.Store(s)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	maps.DeleteFunc(d.commits, func(_ string, at time.Time) bool { return at.Before(before) })
 	return nil
 }
 
@@ -150,43 +194,79 @@ type txn struct {
 	d        *Driver
 	s        *state
 	writable bool
+	done     bool
 	events   []event.Event
 }
 
 func (t *txn) Get(kind, id string) (store.Doc, bool, error) {
-	doc, ok := t.s.docs.Get(store.Doc{Kind: kind, ID: id})
-	return doc, ok, nil
+	if err := t.use(); err != nil {
+		return store.Doc{}, false, err
+	}
+	doc, ok := t.s.docs.Get(&store.Doc{Kind: kind, ID: id})
+	if !ok {
+		return store.Doc{}, false, nil
+	}
+	return *doc, true, nil
 }
 
 func (t *txn) Scan(r store.Range) ([]store.Entry, error) {
+	if err := t.use(); err != nil {
+		return nil, err
+	}
+	if r.Index == "" {
+		return t.scanDocs(r), nil
+	}
 	var out []store.Entry
-	visit := func(e entry) bool {
-		inside := e.kind == r.Kind && e.index == r.Index && bytes.Compare(e.key, r.From) >= 0 && (r.To == nil || bytes.Compare(e.key, r.To) < 0)
-		if !inside {
+	visit := func(e *entry) bool {
+		if e.kind != r.Kind || e.index != r.Index || !inside(e.key, r) {
 			return false
 		}
-		doc, _ := t.s.docs.Get(store.Doc{Kind: r.Kind, ID: e.id})
-		out = append(out, store.Entry{Key: e.key, Doc: doc})
+		doc, ok := t.s.docs.Get(&store.Doc{Kind: r.Kind, ID: e.id})
+		if !ok {
+			doc = &store.Doc{Kind: r.Kind, ID: e.id}
+		}
+		out = append(out, store.Entry{Key: e.key, Doc: *doc})
 		return r.Limit == 0 || len(out) < r.Limit
 	}
-	if !r.Reverse {
-		t.s.index.Ascend(entry{kind: r.Kind, index: r.Index, key: r.From}, visit)
-		return out, nil
-	}
-	end := entry{kind: r.Kind, index: r.Index, key: r.To}
-	if r.To == nil {
-		end.index += "\x00" // behind every key of the index
-	}
-	t.s.index.Descend(end, func(e entry) bool {
-		if !lessEntry(e, end) {
-			return true
-		}
-		return visit(e)
-	})
+	walk(t.s.index, &entry{kind: r.Kind, index: r.Index, key: r.From}, &entry{kind: r.Kind, index: r.Index, key: r.To},
+		&entry{kind: r.Kind, index: r.Index + "\x00"}, r, visit)
 	return out, nil
 }
 
+func (t *txn) scanDocs(r store.Range) []store.Entry {
+	var out []store.Entry
+	visit := func(d *store.Doc) bool {
+		if d.Kind != r.Kind || !inside([]byte(d.ID), r) {
+			return false
+		}
+		out = append(out, store.Entry{Key: []byte(d.ID), Doc: *d})
+		return r.Limit == 0 || len(out) < r.Limit
+	}
+	walk(t.s.docs, &store.Doc{Kind: r.Kind, ID: string(r.From)}, &store.Doc{Kind: r.Kind, ID: string(r.To)},
+		&store.Doc{Kind: r.Kind + "\x00"}, r, visit)
+	return out
+}
+
+func inside(key []byte, r store.Range) bool {
+	return bytes.Compare(key, r.From) >= 0 && (r.To == nil || bytes.Compare(key, r.To) < 0)
+}
+
+// walk visits a range of a tree from `from`, or in reverse from behind `to`, or from `end` when there is no upper bound.
+func walk[T any](tree *btree.BTreeG[T], from, to, end T, r store.Range, visit func(T) bool) {
+	if !r.Reverse {
+		tree.Ascend(from, visit)
+		return
+	}
+	if r.To == nil {
+		to = end
+	}
+	tree.Descend(to, func(v T) bool { return !tree.Less(v, to) || visit(v) })
+}
+
 func (t *txn) Events(after int64, limit int) ([]event.Event, error) {
+	if err := t.use(); err != nil {
+		return nil, err
+	}
 	if after < t.s.floor {
 		return nil, fault.New(fault.Gone, "events after cursor %d were dropped up to %d: list the resources again and continue from there", after, t.s.floor)
 	}
@@ -196,15 +276,23 @@ func (t *txn) Events(after int64, limit int) ([]event.Event, error) {
 }
 
 func (t *txn) Apply(b *store.Batch) error {
-	for _, w := range b.Docs {
-		if w.Delete {
-			t.s.docs.Delete(w.Doc)
+	if err := t.use(); err != nil {
+		return err
+	}
+	if !t.writable {
+		return fault.New(fault.Internal, "memory: write in a read-only transaction")
+	}
+	for i := range b.Docs {
+		doc := b.Docs[i].Doc
+		if b.Docs[i].Delete {
+			t.s.docs.Delete(&doc)
 		} else {
-			t.s.docs.Set(w.Doc)
+			t.s.docs.Set(&doc)
 		}
 	}
-	for _, w := range b.Index {
-		e := entry{w.Kind, w.Index, w.Key, w.ID}
+	for i := range b.Index {
+		w := &b.Index[i]
+		e := &entry{w.Kind, w.Index, w.Key, w.ID}
 		if w.Delete {
 			t.s.index.Delete(e)
 		} else {
@@ -216,12 +304,11 @@ func (t *txn) Apply(b *store.Batch) error {
 }
 
 func (t *txn) Commit(ctx context.Context, commitID string) (int64, error) {
-	if !t.writable {
-		return 0, fault.New(fault.Internal, "commit of a read-only transaction")
-	}
-	now, err := t.d.Now(ctx)
-	if err != nil {
+	if err := t.use(); err != nil {
 		return 0, err
+	}
+	if !t.writable {
+		return 0, fault.New(fault.Internal, "memory: commit of a read-only transaction")
 	}
 	var first int64
 	next := t.s.floor + int64(len(t.s.events)) + 1
@@ -232,17 +319,37 @@ func (t *txn) Commit(ctx context.Context, commitID string) (int64, error) {
 		first = next
 		t.s.events = append(t.s.events, t.events...)
 	}
-	t.d.mu.Lock()
-	t.d.commits[commitID] = now.Wall
-	t.d.mu.Unlock()
-	t.d.state.Store(t.s)
+	t.d.commit(commitID, t.s)
 	t.Rollback()
 	return first, nil
 }
 
+// commit makes a state the current one.
+func (d *Driver) commit(commitID string, s *state) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.commits[commitID] = true
+	d.ids = append(d.ids, commitID)
+	if len(d.ids) > keepCommits {
+		delete(d.commits, d.ids[0])
+		d.ids = d.ids[1:]
+	}
+	d.state.Store(s)
+	for _, f := range d.notify {
+		f()
+	}
+}
+
+func (t *txn) use() error {
+	if t.done {
+		return fault.New(fault.Internal, "memory: use of a transaction after its end")
+	}
+	return nil
+}
+
 func (t *txn) Rollback() {
-	if t.writable {
-		t.writable = false
+	if !t.done && t.writable {
 		<-t.d.write
 	}
+	t.done = true
 }

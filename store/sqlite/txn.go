@@ -31,10 +31,9 @@ const (
 	putEntry    = "INSERT INTO entry(kind, name, key, id) VALUES(?1,?2,?3,?4) ON CONFLICT(kind, name, key) DO UPDATE SET id=excluded.id"
 	deleteEntry = "DELETE FROM entry WHERE kind=?1 AND name=?2 AND key=?3"
 
-	scan        = "SELECT key, id FROM entry WHERE kind=?1 AND name=?2 AND key>=?3"
-	scanTo      = scan + " AND key<?5"
-	order       = " ORDER BY key LIMIT ?4"
-	orderDown   = " ORDER BY key DESC LIMIT ?4"
+	scanEntry = "SELECT key, id FROM entry WHERE kind=?1 AND name=?2"
+	scanDoc   = "SELECT id, id, version, rev, body FROM doc WHERE kind=?1"
+
 	getEvents   = "SELECT seq, body FROM event WHERE seq>?1 ORDER BY seq LIMIT ?2"
 	putEvent    = "INSERT INTO event(seq, at, body) VALUES(?1,?2,?3)"
 	putCommit   = "INSERT INTO commits(n, id, wall, lease) VALUES(?1,?2,?3,?4)"
@@ -101,62 +100,78 @@ func (t *txn) Scan(r store.Range) ([]store.Entry, error) {
 		return nil, err
 	}
 	defer unlock()
-	found, err := t.entries(r)
-	if err != nil {
-		return nil, t.d.explain(err)
+	out, err := t.scan(r)
+	return out, t.d.explain(err)
+}
+
+func (t *txn) scan(r store.Range) ([]store.Entry, error) {
+	out, err := t.rows(r)
+	if err != nil || r.Index == "" {
+		return out, err
 	}
-	out := make([]store.Entry, len(found))
-	for i, e := range found {
-		doc, ok, err := t.get(r.Kind, e.id, len(found) <= keepScanned)
+	for i := range out {
+		doc, ok, err := t.get(r.Kind, out[i].Doc.ID, len(out) <= keepScanned)
 		if err != nil {
-			return nil, t.d.explain(err)
+			return nil, err
 		}
-		if !ok {
-			doc = store.Doc{Kind: r.Kind, ID: e.id}
+		if ok {
+			out[i].Doc = doc
 		}
-		out[i] = store.Entry{Key: e.key, Doc: doc}
 	}
 	return out, nil
 }
 
-type entry struct {
-	key []byte
-	id  string
-}
-
-func (t *txn) entries(r store.Range) ([]entry, error) {
-	sql := scan
-	if r.To != nil {
-		sql = scanTo
-	}
-	if r.Reverse {
-		sql += orderDown
-	} else {
-		sql += order
-	}
-	s, err := t.c.prepare(sql)
+// rows reads entries, whose documents have Kind and ID alone, or documents.
+func (t *txn) rows(r store.Range) ([]store.Entry, error) {
+	s, err := t.c.prepare(scanSQL(r))
 	if err != nil {
 		return nil, err
 	}
 	defer s.reset()
 	s.bindText(1, r.Kind)
-	s.bindText(2, r.Index)
-	s.bindBlob(3, r.From)
-	s.bindInt(4, -1)
-	if r.Limit > 0 {
-		s.bindInt(4, int64(r.Limit))
+	bind := s.bindBlob
+	if r.Index == "" {
+		bind = s.bindBody
+	} else {
+		s.bindText(2, r.Index)
 	}
+	bind(3, r.From)
 	if r.To != nil {
-		s.bindBlob(5, r.To)
+		bind(4, r.To)
 	}
-	var out []entry
+	s.bindInt(5, -1)
+	if r.Limit > 0 {
+		s.bindInt(5, int64(r.Limit))
+	}
+	var out []store.Entry
 	for {
 		row, err := s.step()
 		if err != nil || !row {
 			return out, err
 		}
-		out = append(out, entry{s.bytes(0), string(s.bytes(1))})
+		e := store.Entry{Key: s.bytes(0), Doc: store.Doc{Kind: r.Kind, ID: string(s.bytes(1))}}
+		if r.Index == "" {
+			e.Doc.Version, e.Doc.Rev, e.Doc.Body = int(s.int(2)), s.int(3), s.bytes(4)
+		}
+		out = append(out, e)
 	}
+}
+
+// scanSQL is one of eight statements; each is compiled once for a connection.
+func scanSQL(r store.Range) string {
+	sql, key := scanEntry, "key"
+	if r.Index == "" {
+		sql, key = scanDoc, "id"
+	}
+	sql += " AND " + key + ">=?3"
+	if r.To != nil {
+		sql += " AND " + key + "<?4"
+	}
+	sql += " ORDER BY " + key
+	if r.Reverse {
+		sql += " DESC"
+	}
+	return sql + " LIMIT ?5"
 }
 
 func (t *txn) Events(after int64, limit int) ([]event.Event, error) {
