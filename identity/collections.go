@@ -164,6 +164,12 @@ var (
 		Kind: "user", Version: 1, ID: func(v *User) string { return v.ID },
 		Indexes: []store.Index[User]{
 			{Name: "name", Unique: true, Keys: func(v *User) []store.Tuple { return []store.Tuple{{v.DomainID, v.Name}} }},
+			{Name: "default_project", Keys: func(v *User) []store.Tuple {
+				if v.DefaultProjectID == "" {
+					return nil
+				}
+				return []store.Tuple{{v.DefaultProjectID}}
+			}},
 		},
 	})
 	groups = store.Define(store.Spec[Group]{

@@ -1,0 +1,99 @@
+package identity
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/store"
+)
+
+// Check returns what refers to something that does not exist, one line each, nothing when all is well.
+func (s *Service) Check(ctx context.Context) ([]string, error) {
+	var out []string
+	err := s.view(ctx, func(tx *store.Tx) (err error) {
+		out, err = s.check(tx)
+		return err
+	})
+	return out, err
+}
+
+func (s *Service) check(tx *store.Tx) ([]string, error) {
+	var out []string
+	var failed error
+	refers := func(what string, has bool, err error) {
+		if err != nil {
+			failed = err
+		} else if !has {
+			out = append(out, what)
+		}
+	}
+	inDomain := func(kind, id, domainID string) {
+		has, err := projects.Has(tx, domainID)
+		refers(fmt.Sprintf("%s %s is in domain %s, which does not exist", kind, id, domainID), has, err)
+	}
+	visit(tx, &failed, projects, func(v *Project) {
+		if !v.IsDomain {
+			inDomain("project", v.ID, v.DomainID)
+			has, err := projects.Has(tx, v.ParentID)
+			refers(fmt.Sprintf("project %s is below %s, which does not exist", v.ID, v.ParentID), has, err)
+		}
+	})
+	visit(tx, &failed, users, func(v *User) {
+		inDomain("user", v.ID, v.DomainID)
+		if v.DefaultProjectID != "" {
+			has, err := projects.Has(tx, v.DefaultProjectID)
+			refers(fmt.Sprintf("user %s has the default project %s, which does not exist", v.ID, v.DefaultProjectID), has, err)
+		}
+	})
+	visit(tx, &failed, groups, func(v *Group) { inDomain("group", v.ID, v.DomainID) })
+	visit(tx, &failed, roles, func(v *Role) {
+		if v.DomainID != "" {
+			inDomain("role", v.ID, v.DomainID)
+		}
+		for _, id := range v.Implies {
+			has, err := roles.Has(tx, id)
+			refers(fmt.Sprintf("role %s implies %s, which does not exist", v.ID, id), has, err)
+		}
+	})
+	visit(tx, &failed, assignments, func(v *Assignment) {
+		err := v.checkParts(tx)
+		missing := fault.Is(err, fault.NotFound)
+		if missing {
+			err = nil
+		}
+		refers(fmt.Sprintf("assignment %s has a part that does not exist", v.key()), !missing, err)
+	})
+	visit(tx, &failed, memberships, func(v *membership) {
+		has, err := groups.Has(tx, v.GroupID)
+		refers(fmt.Sprintf("user %s is in group %s, which does not exist", v.UserID, v.GroupID), has, err)
+		has, err = users.Has(tx, v.UserID)
+		refers(fmt.Sprintf("group %s has user %s, who does not exist", v.GroupID, v.UserID), has, err)
+	})
+	visit(tx, &failed, passwords, func(v *password) {
+		has, err := users.Has(tx, v.UserID)
+		refers(fmt.Sprintf("there is a password of user %s, who does not exist", v.UserID), has, err)
+	})
+	visit(tx, &failed, endpoints, func(v *Endpoint) {
+		has, err := services.Has(tx, v.ServiceID)
+		refers(fmt.Sprintf("endpoint %s is of service %s, which does not exist", v.ID, v.ServiceID), has, err)
+		if v.RegionID != "" {
+			has, err = regions.Has(tx, v.RegionID)
+			refers(fmt.Sprintf("endpoint %s is in region %s, which does not exist", v.ID, v.RegionID), has, err)
+		}
+	})
+	return out, failed
+}
+
+func visit[T any](tx *store.Tx, failed *error, c *store.Collection[T], see func(*T)) {
+	for v, err := range c.Each(tx, store.Query[T]{}) {
+		if *failed != nil {
+			return
+		}
+		if err != nil {
+			*failed = err
+			return
+		}
+		see(v)
+	}
+}
