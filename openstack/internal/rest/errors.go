@@ -55,6 +55,10 @@ func StatusOf(s Service, err error) int {
 	if errors.As(err, &se) {
 		return se.status
 	}
+	var te *Typed
+	if errors.As(err, &te) && te.Status != 0 {
+		return te.Status
+	}
 	var ve errVersion
 	if errors.As(err, &ve) {
 		return http.StatusNotAcceptable
@@ -137,6 +141,10 @@ func novaFault(status int) string {
 
 // neutronType names an error as Neutron's exceptions are named, as far as clients can tell them apart.
 func neutronType(err error, status int) string {
+	var te *Typed
+	if errors.As(err, &te) {
+		return te.Type
+	}
 	var e *fault.Error
 	if !errors.As(err, &e) {
 		switch status {
