@@ -46,3 +46,39 @@ func collections() []store.AnyCollection {
 	all = append(all, network.Collections()...)
 	return append(all, compute.Collections()...)
 }
+
+// Finding is something that Check found wrong.
+type Finding struct {
+	Service string // "store", "identity", "image", "network", "compute"
+	Text    string // what is wrong with what
+}
+
+// Check verifies the whole store against a recount: indexes against documents, ledgers (quota, host capacity,
+// addresses) against what they count, references against what they name. It returns what it found, nothing when
+// all is well. Operations under way are no finding.
+func (c *Cloud) Check(ctx context.Context) ([]Finding, error) {
+	bad, err := store.Check(ctx, c.opt.Store, collections()...)
+	if err != nil {
+		return nil, err
+	}
+	var out []Finding
+	for _, f := range bad {
+		out = append(out, Finding{"store", f.String()})
+	}
+	err = c.opt.Store.View(ctx, func(tx *store.Tx) error {
+		for _, s := range []struct {
+			name  string
+			check func(tx *store.Tx) ([]string, error)
+		}{{"identity", c.identity.Check}, {"image", c.image.Check}, {"network", c.network.Check}, {"compute", c.compute.Check}} {
+			lines, err := s.check(tx)
+			if err != nil {
+				return err
+			}
+			for _, line := range lines {
+				out = append(out, Finding{s.name, line})
+			}
+		}
+		return nil
+	})
+	return out, err
+}

@@ -182,20 +182,31 @@ func seedNetwork(ctx context.Context, sys *network.Service, n network.CreateNetw
 	return networkID, subnetID, err
 }
 
+// seedImage makes the image, or gives its data to one that an earlier Seed has left without.
 func seedImage(ctx context.Context, sys *image.Service, s Seed, out *Seeded) error {
 	if s.DiskFormat == "" {
 		s.DiskFormat = "raw"
 	}
-	img, err := sys.CreateImage(ctx, image.CreateImage{Name: s.ImageName, DiskFormat: s.DiskFormat, ContainerFormat: "bare", Visibility: image.Public})
+	have, _, err := sys.List(ctx, image.Query{Name: s.ImageName, Owner: out.AdminProjectID})
 	if err != nil {
 		return err
+	}
+	if len(have) == 0 {
+		img, err := sys.Create(ctx, image.CreateRequest{Name: s.ImageName, Owner: out.AdminProjectID, DiskFormat: s.DiskFormat, ContainerFormat: "bare", Visibility: image.Public})
+		if err != nil {
+			return err
+		}
+		have = append(have, img)
+	}
+	out.ImageID = have[0].ID
+	if have[0].Status != image.Queued {
+		return nil
 	}
 	data, err := s.Image()
 	if err != nil {
 		return err
 	}
 	defer data.Close()
-	out.ImageID = img.ID
-	_, err = sys.UploadImage(ctx, img.ID, data)
+	_, err = sys.Upload(ctx, out.ImageID, image.UploadRequest{Body: data})
 	return err
 }

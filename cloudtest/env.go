@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"sync"
 	"testing"
@@ -51,6 +52,8 @@ type Options struct {
 	Database store.Driver
 	// Seed of everything that is left to chance. 0 means 1.
 	Seed uint64
+	// Shared lets a second process work on the same store; see TakeOver.
+	Shared bool
 	// Once runs closures, effects and undos once, as a program does; the default runs each closure of a
 	// transaction and each effect twice, to find those that must not be.
 	Once bool
@@ -81,8 +84,13 @@ type Env struct {
 	key   []byte
 	wake  chan struct{}
 
-	mu     sync.Mutex
-	server *httptest.Server
+	frozen int // calls of drivers that a frozen process holds
+	old    []*cloud.Cloud
+
+	mu      sync.Mutex
+	server  *httptest.Server
+	handles http.Handler // of served
+	served  *cloud.Cloud
 }
 
 // New returns a cloud that is ready: an administrator, a project demo with a
@@ -112,7 +120,7 @@ func New(t testing.TB, opts ...Options) *Env {
 	}
 	e.Networks, e.Images = fakenetwork.NewBackend(), fakeimage.NewBackend()
 	if e.opt.Database == nil {
-		e.opt.Database = memory.New(&memory.Options{Clock: e.clock})
+		e.opt.Database = memory.New(&memory.Options{Clock: e.clock, Shared: e.opt.Shared})
 	}
 	e.db = chaos.New(e.opt.Database, &chaos.Options{Faults: e.Faults, Clock: e.clock})
 	e.start()
@@ -172,9 +180,10 @@ func (e *Env) end() {
 		e.server.Close()
 	}
 	e.mu.Unlock()
-	e.Cloud.Kill()
-	e.Cloud.Close()
-	e.Cloud.Store().Close()
+	for _, c := range append(e.old, e.Cloud) {
+		c.Kill()
+		c.Store().Close()
+	}
 }
 
 func (e *Env) ctx() context.Context { return context.Background() }
@@ -230,7 +239,17 @@ func (e *Env) URL() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.server == nil {
-		e.server = httptest.NewServer(openstack.Handler(e.Cloud, nil))
+		e.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.handler().ServeHTTP(w, r) }))
 	}
 	return e.server.URL
+}
+
+// handler returns the APIs of the Cloud that is at work now.
+func (e *Env) handler() http.Handler {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.served != e.Cloud {
+		e.served, e.handles = e.Cloud, openstack.Handler(e.Cloud, nil)
+	}
+	return e.handles
 }

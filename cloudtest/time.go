@@ -77,7 +77,7 @@ func (e *Env) settle() error {
 func (e *Env) rest() {
 	for {
 		load := e.Cloud.Engine().Load()
-		if load.Queued == 0 && load.Running <= max(0, e.clock.Sleepers()-load.Abandoned) {
+		if load.Queued == 0 && load.Running <= max(0, e.clock.Sleepers()-load.Abandoned-e.frozen) {
 			return
 		}
 		<-e.wake
@@ -103,3 +103,6 @@ func stuck(active []*operation.Operation) error {
 	}
 	return errors.New(b.String())
 }
+
+// reconciled is long enough for leases to run out and for every loop that compares records with drivers to come round.
+const reconciled = 5 * time.Minute
