@@ -122,7 +122,7 @@ func New(t testing.TB, opts ...Options) *Env {
 	if e.opt.Database == nil {
 		e.opt.Database = memory.New(&memory.Options{Clock: e.clock, Shared: e.opt.Shared})
 	}
-	e.db = chaos.New(e.opt.Database, &chaos.Options{Faults: e.Faults, Clock: e.clock})
+	e.db = chaos.New(e.opt.Database, &chaos.Options{Faults: e.Faults})
 	e.start()
 	t.Cleanup(e.end)
 	var err error

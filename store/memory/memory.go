@@ -107,8 +107,11 @@ func start(opt Options, wall, lease time.Time, s *state) *Driver {
 }
 
 // Restart returns a new Driver on what is committed now, as a program finds its database after a
-// crash; the old one is no longer connected with it.
+// crash; the old one is no longer connected with it. A shared Driver goes on, as a database does when one of its clients crashes.
 func (d *Driver) Restart() (store.Driver, error) {
+	if d.opt.Shared {
+		return d, nil
+	}
 	now, err := d.Now(context.Background())
 	if err != nil {
 		return nil, err

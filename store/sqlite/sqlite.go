@@ -264,6 +264,15 @@ func (d *Driver) pruneSome(ctx context.Context, before time.Time) (int, error) {
 // Close waits for calls under way and closes the file; transactions that are open fail from then on.
 func (d *Driver) Close() error { return d.end(true) }
 
+// Restart gives the file up as a killed process does - the log stays as it is, transactions are
+// lost - and opens it again. For tests.
+func (d *Driver) Restart() (store.Driver, error) {
+	if err := d.end(false); err != nil {
+		return nil, err
+	}
+	return Open(d.path, &d.opt)
+}
+
 func (d *Driver) end(tidy bool) error {
 	d.mu.Lock()
 	if d.closed {

@@ -1,5 +1,3 @@
-//go:build linux || darwin || freebsd || netbsd || openbsd || dragonfly
-
 package sqlite
 
 import (
@@ -8,9 +6,9 @@ import (
 	"io"
 	"os"
 	"strings"
-	"syscall"
 
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/filelock"
 )
 
 // lock takes path.lock for this process. The kernel drops it with the process, however that ends;
@@ -21,13 +19,15 @@ func lock(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fileError(path, err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		holder, _ := io.ReadAll(io.LimitReader(f, 64))
+	free, err := filelock.TryLock(f)
+	if err == nil && !free {
+		holder, _ := io.ReadAll(io.LimitReader(f, 64)) // for the message alone
 		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fault.New(fault.Unavailable, "%s is in use by process %s, which holds %s: stop that process or use another file", path, strings.TrimSpace(string(holder)), name)
-		}
-		return nil, fault.New(fault.Unavailable, "%s cannot be locked: use a file system with flock: %w", name, err)
+		return nil, fault.New(fault.Unavailable, "%s is in use by process %s, which holds %s: stop that process or use another file", path, strings.TrimSpace(string(holder)), name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fault.New(fault.Unavailable, "%s cannot be locked: put the file on a disk that has flock: %w", name, err)
 	}
 	if err := errors.Join(f.Truncate(0), write(f, fmt.Sprintln(os.Getpid()))); err != nil {
 		f.Close()
