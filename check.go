@@ -2,6 +2,8 @@ package cloud
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/nubecula/cloud/compute"
 	"github.com/nubecula/cloud/fault"
@@ -38,13 +40,15 @@ func cloudID(ctx context.Context, s *store.Store) (id string, err error) {
 	return id, err
 }
 
-// collections lists every kind of document of a Cloud.
+// collections lists every kind of document of a Cloud, once.
 func collections() []store.AnyCollection {
 	all := []store.AnyCollection{selves, operation.Collection, lease.Collection}
 	all = append(all, identity.Collections()...)
 	all = append(all, image.Collections()...)
 	all = append(all, network.Collections()...)
-	return append(all, compute.Collections()...)
+	all = append(all, compute.Collections()...)
+	slices.SortFunc(all, func(a, b store.AnyCollection) int { return strings.Compare(a.Kind(), b.Kind()) })
+	return slices.CompactFunc(all, func(a, b store.AnyCollection) bool { return a.Kind() == b.Kind() })
 }
 
 // Finding is something that Check found wrong.

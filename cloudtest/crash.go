@@ -59,7 +59,7 @@ func (e *Env) TakeOver() (wake func()) {
 	first := e.Cloud
 	first.Engine().Freeze()
 	e.old = append(e.old, first)
-	e.db = chaos.New(e.opt.Database, &chaos.Options{Faults: e.Faults, Clock: e.clock})
+	e.db = chaos.New(e.opt.Database, &chaos.Options{Faults: e.Faults})
 	e.start()
 	return func() {
 		first.Engine().Thaw()

@@ -268,3 +268,9 @@ func (a *Assignment) key() string {
 	}
 	return key
 }
+
+// Collections lists the kinds of documents that this package keeps.
+func Collections() []store.AnyCollection {
+	return []store.AnyCollection{projects, users, groups, roles, assignments, memberships, regions, services, endpoints,
+		passwords, signingKeys, revocations, epochs}
+}

@@ -84,3 +84,6 @@ func (s *Service) Leaks(ctx context.Context) ([]string, error) {
 	})
 	return out, err
 }
+
+// Collections lists the kinds of documents that this package keeps.
+func Collections() []store.AnyCollection { return []store.AnyCollection{images, members, retirees} }

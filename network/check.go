@@ -12,8 +12,8 @@ import (
 )
 
 // Collections lists the kinds of documents that this package keeps, those of its ledgers included.
-func Collections() []string {
-	return slices.Concat([]string{networks.Kind(), subnets.Kind(), ports.Kind(), groups.Kind(), rules.Kind(), topologies.Kind(), debts.Kind()},
+func Collections() []store.AnyCollection {
+	return slices.Concat([]store.AnyCollection{networks, subnets, ports, groups, rules, topologies, debts},
 		quota.Collections(), ipam.Collections())
 }
 

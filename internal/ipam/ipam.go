@@ -54,7 +54,7 @@ var (
 )
 
 // Collections lists the kinds of documents that this package keeps.
-func Collections() []string { return []string{pools.Kind(), runs.Kind(), held.Kind()} }
+func Collections() []store.AnyCollection { return []store.AnyCollection{pools, runs, held} }
 
 // key sorts the addresses of a pool in their own order.
 func key(pool string, a netip.Addr) string { return pool + "/" + hex.EncodeToString(a.AsSlice()) }

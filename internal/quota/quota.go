@@ -35,7 +35,7 @@ type Book struct {
 }
 
 // Collections lists the kinds of documents that this package keeps.
-func Collections() []string { return []string{accounts.Kind()} }
+func Collections() []store.AnyCollection { return []store.AnyCollection{accounts} }
 
 // NewBook returns the Book of a service: a short name that never changes.
 func NewBook(service string, resources ...Resource) *Book {
