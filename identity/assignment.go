@@ -49,8 +49,8 @@ func (a *Assignment) asTarget() Target {
 	return Target{Kind: "role_assignment", ProjectID: a.ProjectID, DomainID: a.DomainID, UserID: a.UserID}
 }
 
-// Assign gives a role, which may be given already. NotFound: role, actor or target does not exist.
-func (s *Service) Assign(ctx context.Context, a Assignment) error {
+// Grant gives a role, which may be given already. NotFound: role, actor or target does not exist.
+func (s *Service) Grant(ctx context.Context, a Assignment) error {
 	if err := a.checkShape(); err != nil {
 		return err
 	}
@@ -76,9 +76,9 @@ func (s *Service) Assign(ctx context.Context, a Assignment) error {
 	})
 }
 
-// Unassign takes a role away at once; a user left without any in that scope loses his tokens for it.
+// Ungrant takes a role away at once; a user left without any in that scope loses his tokens for it.
 // NotFound: it was not given.
-func (s *Service) Unassign(ctx context.Context, a Assignment) error {
+func (s *Service) Ungrant(ctx context.Context, a Assignment) error {
 	if err := a.checkShape(); err != nil {
 		return err
 	}
@@ -93,8 +93,8 @@ func (s *Service) Unassign(ctx context.Context, a Assignment) error {
 	})
 }
 
-// Assigned returns nil when exactly this assignment was made, else NotFound.
-func (s *Service) Assigned(ctx context.Context, a Assignment) error {
+// Granted returns nil when exactly this assignment was made, else NotFound.
+func (s *Service) Granted(ctx context.Context, a Assignment) error {
 	if err := a.checkShape(); err != nil {
 		return err
 	}

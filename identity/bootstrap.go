@@ -16,28 +16,20 @@ type BootstrapOptions struct {
 	Region string
 }
 
-// Bootstrapped names what Bootstrap made or found.
-type Bootstrapped struct {
-	DomainID, ProjectID, UserID string
-	RoleIDs                     map[string]string // by name
-	Created                     bool              // the user admin was made by this call
-}
-
 // Bootstrap sees to it that there are the domain Default, the project and user admin, the roles admin,
 // manager, member, reader and service, and a region; admin has its role on the project and the system.
 // It can be called at every start: what exists stays as it is. It needs no principal.
-func (s *Service) Bootstrap(ctx context.Context, o BootstrapOptions) (*Bootstrapped, error) {
+func (s *Service) Bootstrap(ctx context.Context, o BootstrapOptions) error {
 	if o.Region == "" {
 		o.Region = "RegionOne"
 	}
 	hash, err := s.hashPassword(ctx, o.AdminPassword)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s = s.As(System())
-	var out *Bootstrapped
-	err = s.update(ctx, func(tx *store.Tx) error {
-		out = &Bootstrapped{DomainID: DefaultDomainID, RoleIDs: map[string]string{}}
+	return s.update(ctx, func(tx *store.Tx) error {
+		roleIDs := map[string]string{}
 		if there, err := projects.Has(tx, DefaultDomainID); err != nil {
 			return err
 		} else if !there {
@@ -46,7 +38,7 @@ func (s *Service) Bootstrap(ctx context.Context, o BootstrapOptions) (*Bootstrap
 				return err
 			}
 		}
-		if err := s.bootRoles(tx, out); err != nil {
+		if err := s.bootRoles(tx, roleIDs); err != nil {
 			return err
 		}
 		if there, err := regions.Has(tx, o.Region); err != nil {
@@ -57,15 +49,11 @@ func (s *Service) Bootstrap(ctx context.Context, o BootstrapOptions) (*Bootstrap
 				return err
 			}
 		}
-		return s.bootAdmin(tx, out, hash)
+		return s.bootAdmin(tx, roleIDs, hash)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
 }
 
-func (s *Service) bootRoles(tx *store.Tx, out *Bootstrapped) error {
+func (s *Service) bootRoles(tx *store.Tx, roleIDs map[string]string) error {
 	var implied []string
 	for _, name := range []string{RoleService, RoleReader, RoleMember, RoleManager, RoleAdmin} {
 		r, err := roles.Find(tx, "name", "", name)
@@ -77,7 +65,7 @@ func (s *Service) bootRoles(tx *store.Tx, out *Bootstrapped) error {
 		if err != nil {
 			return err
 		}
-		out.RoleIDs[name] = r.ID
+		roleIDs[name] = r.ID
 		if name != RoleService {
 			implied = []string{r.ID}
 		}
@@ -85,7 +73,7 @@ func (s *Service) bootRoles(tx *store.Tx, out *Bootstrapped) error {
 	return nil
 }
 
-func (s *Service) bootAdmin(tx *store.Tx, out *Bootstrapped, hash string) error {
+func (s *Service) bootAdmin(tx *store.Tx, roleIDs map[string]string, hash string) error {
 	p, err := projects.Find(tx, "name", false, DefaultDomainID, "admin")
 	if fault.Is(err, fault.NotFound) {
 		p = &Project{ID: dashless(tx.NewID()), DomainID: DefaultDomainID, ParentID: DefaultDomainID, Name: "admin", Description: "Project of the cloud's administrators", Enabled: true}
@@ -102,7 +90,6 @@ func (s *Service) bootAdmin(tx *store.Tx, out *Bootstrapped, hash string) error 
 		}
 		u = &User{ID: dashless(tx.NewID()), DomainID: DefaultDomainID, Name: "admin", Enabled: true, CreatedAt: tx.Now()}
 		s.emit(tx, "user", "created", u.ID)
-		out.Created = true
 		if err := s.setPassword(tx, u.ID, hash); err != nil {
 			return err
 		}
@@ -111,12 +98,11 @@ func (s *Service) bootAdmin(tx *store.Tx, out *Bootstrapped, hash string) error 
 	if err != nil {
 		return err
 	}
-	out.ProjectID, out.UserID = p.ID, u.ID
 	for _, a := range []Assignment{
-		{RoleID: out.RoleIDs[RoleAdmin], UserID: u.ID, ProjectID: p.ID},
-		{RoleID: out.RoleIDs[RoleAdmin], UserID: u.ID, System: true},
+		{RoleID: roleIDs[RoleAdmin], UserID: u.ID, ProjectID: p.ID},
+		{RoleID: roleIDs[RoleAdmin], UserID: u.ID, System: true},
 	} {
-		if err := s.Assign(tx.Context(), a); err != nil {
+		if err := s.Grant(tx.Context(), a); err != nil {
 			return err
 		}
 	}

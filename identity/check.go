@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/nubecula/cloud/fault"
@@ -9,16 +8,7 @@ import (
 )
 
 // Check returns what refers to something that does not exist, one line each, nothing when all is well.
-func (s *Service) Check(ctx context.Context) ([]string, error) {
-	var out []string
-	err := s.view(ctx, func(tx *store.Tx) (err error) {
-		out, err = s.check(tx)
-		return err
-	})
-	return out, err
-}
-
-func (s *Service) check(tx *store.Tx) ([]string, error) {
+func (s *Service) Check(tx *store.Tx) ([]string, error) {
 	var out []string
 	var failed error
 	refers := func(what string, has bool, err error) {

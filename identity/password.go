@@ -22,6 +22,27 @@ func digest(password string) []byte {
 	return []byte(base64.RawStdEncoding.EncodeToString(sum[:]))
 }
 
+// Hashed is a password in the form in which it is kept. The zero value is no password.
+type Hashed struct{ hash string }
+
+// Hash prepares a password for CreateUser or UpdateUser inside a transaction, where it must not be
+// done: it takes long, and differs each time.
+func (s *Service) Hash(ctx context.Context, password string) (*Hashed, error) {
+	hash, err := s.hashPassword(ctx, password)
+	if err != nil {
+		return nil, err
+	}
+	return &Hashed{hash}, nil
+}
+
+// given returns the hash of a request's password, in one form or the other.
+func (c *core) given(ctx context.Context, hashed *Hashed, password string) (string, error) {
+	if hashed != nil {
+		return hashed.hash, nil
+	}
+	return c.hashPassword(ctx, password)
+}
+
 // hashPassword is slow by intent, so it is never called in a transaction. An empty password gives "".
 func (c *core) hashPassword(ctx context.Context, password string) (string, error) {
 	if password == "" {

@@ -42,6 +42,8 @@ const (
 	Self
 	// Own: any role in the project, or the domain, that owns the target.
 	Own
+	// Services: the role service, which the programs of other services have.
+	Services
 	// Anyone who is authenticated.
 	Anyone
 )
@@ -76,6 +78,8 @@ func (r Rule) admits(p *Principal, t Target) bool {
 		return true
 	case r&Self != 0 && p.UserID != "" && p.UserID == t.UserID:
 		return true
+	case r&Services != 0 && p.HasRole(RoleService):
+		return true
 	case r&Own != 0 && (inProject || inDomain):
 		return true
 	case r&(Member|Reader) != 0 && inProject && p.HasRole(RoleMember, RoleManager):
@@ -101,7 +105,7 @@ func (r Rule) String() string {
 		name string
 	}{
 		{Member, "the role member in its project"}, {Reader, "the role reader in its project"},
-		{Self, "to be its user"}, {Own, "a role in its project or domain"}, {Anyone, "any user"},
+		{Self, "to be its user"}, {Own, "a role in its project or domain"}, {Services, "the role service"}, {Anyone, "any user"},
 	} {
 		if r&b.bit != 0 {
 			who = append(who, b.name)

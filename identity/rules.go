@@ -4,7 +4,7 @@ package identity
 // not named here is for administrators; such actions are left out, except where the choice could surprise.
 var defaultRules = Table{
 	// Identity. Lists of users, projects, roles and so on are for administrators; everybody sees his own.
-	"identity:domain:get":            Own,
+	"identity:domain:get":            Own | Reader, // Shared for whoever is from it
 	"identity:project:get":           Own,
 	"identity:project:list":          Admin,
 	"identity:project:list_tags":     Own,
@@ -12,7 +12,7 @@ var defaultRules = Table{
 	"identity:user:change_password":  Self,
 	"identity:user:list_projects":    Self,
 	"identity:user:list_groups":      Self,
-	"identity:token:validate":        Self, // of another user's token: services need the role admin or service
+	"identity:token:validate":        Self | Services,
 	"identity:token:revoke":          Self,
 	"identity:scope:list":            Anyone, // the projects and domains that the caller can get a token for
 	"identity:catalog:get":           Anyone,

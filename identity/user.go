@@ -16,8 +16,9 @@ func userTarget(v *User) Target {
 // CreateUser is a request for a new user.
 type CreateUser struct {
 	Name             string
-	DomainID         string // "" means that of the caller's scope
-	Password         string // "" means that he cannot log in with one
+	DomainID         string  // "" means that of the caller's scope
+	Password         string  // "" means that he cannot log in with one
+	Hashed           *Hashed // instead of Password, inside a transaction
 	DefaultProjectID string
 	Description      string
 	Enabled          *bool // nil means true
@@ -32,7 +33,7 @@ func (s *Service) CreateUser(ctx context.Context, req CreateUser) (*User, error)
 	if err := v.check(); err != nil {
 		return nil, err
 	}
-	hash, err := s.hashPassword(ctx, req.Password)
+	hash, err := s.given(ctx, req.Hashed, req.Password)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +105,7 @@ func (s *Service) ListUsers(ctx context.Context, o ListUsers) ([]*User, error) {
 type UpdateUser struct {
 	Name             *string
 	Password         *string // "" takes it away
+	Hashed           *Hashed // instead of Password, inside a transaction
 	DefaultProjectID *string // "" takes it away
 	Description      *string
 	Enabled          *bool
@@ -115,7 +117,10 @@ type UpdateUser struct {
 // UpdateUser changes a user. A new password or disabling ends all his tokens.
 func (s *Service) UpdateUser(ctx context.Context, id string, req UpdateUser) (*User, error) {
 	var hash string
-	if req.Password != nil {
+	newPassword := req.Password != nil || req.Hashed != nil
+	if req.Hashed != nil {
+		hash = req.Hashed.hash
+	} else if req.Password != nil {
 		// Asked before the costly part, and again in the transaction that writes.
 		if err := s.view(ctx, func(tx *store.Tx) error {
 			return s.allow(tx, "identity:user:update", Target{Kind: "user", ID: id, UserID: id})
@@ -145,12 +150,12 @@ func (s *Service) UpdateUser(ctx context.Context, id string, req UpdateUser) (*U
 				return err
 			}
 		}
-		if req.Password != nil {
+		if newPassword {
 			if err := s.setPassword(tx, id, hash); err != nil {
 				return err
 			}
 		}
-		if req.Password != nil || was && !v.Enabled {
+		if newPassword || was && !v.Enabled {
 			v.Epoch, err = s.nextEpoch(tx)
 		}
 		return err
