@@ -101,6 +101,7 @@ func (s *Store) Close() error {
 			s.unnotify()
 		}
 		err = s.d.Close()
+		s.renewPulse() // who waits for a change learns that none will come
 	})
 	return err
 }
