@@ -68,7 +68,7 @@ func TestUpdate(t *testing.T) {
 	bsd := "bsd"
 	got, err := r.as("p").Update(r.ctx, i.ID, image.UpdateRequest{
 		Name: &name, Visibility: &community, Protected: &yes, MinDiskGiB: &two,
-		Tags: &[]string{"z"}, Properties: map[string]*string{"os": &bsd, "old": nil}, MustHave: []string{"os"},
+		Tags: &[]string{"z"}, Properties: map[string]*string{"os": &bsd, "old": nil},
 	})
 	require.NoError(t, err)
 	require.Equal(t, "new", got.Name)
@@ -82,10 +82,6 @@ func TestUpdate(t *testing.T) {
 	public := image.Public
 	_, err = r.as("p").Update(r.ctx, i.ID, image.UpdateRequest{Visibility: &public})
 	require.True(t, fault.Is(err, fault.Denied), err)
-	_, err = r.as("p").Update(r.ctx, i.ID, image.UpdateRequest{MustHave: []string{"gone"}})
-	require.True(t, fault.Is(err, fault.Conflict), err)
-	_, err = r.as("p").Update(r.ctx, i.ID, image.UpdateRequest{MustLack: []string{"os"}})
-	require.True(t, fault.Is(err, fault.Conflict), err)
 	q := "q"
 	_, err = r.as("p").Update(r.ctx, i.ID, image.UpdateRequest{Owner: &q})
 	require.True(t, fault.Is(err, fault.Denied), err)

@@ -21,14 +21,9 @@ type UpdateRequest struct {
 	MinRAMMiB       *int64
 	Tags            *[]string          // all of them
 	Properties      map[string]*string // sets, and removes where nil
-	// MustHave are properties that the image must have before the change; otherwise Conflict.
-	MustHave []string
-	// MustLack are properties that it must not have.
-	MustLack []string
 }
 
-// Update changes an image. Invalid names the field; Denied: formats once there is data, reserved names;
-// Conflict: MustHave or MustLack does not hold.
+// Update changes an image. Invalid names the field; Denied: formats once there is data, reserved names.
 func (s *Service) Update(ctx context.Context, id string, req UpdateRequest) (i *Image, err error) {
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		var c caller
@@ -53,16 +48,6 @@ func (s *Service) Update(ctx context.Context, id string, req UpdateRequest) (i *
 func (r *UpdateRequest) apply(i *Image, c caller) error {
 	refuse := func(field, msg string) error {
 		return &fault.Error{Code: fault.Denied, Kind: "image", ID: i.ID, Field: field, Msg: msg}
-	}
-	for _, name := range r.MustHave {
-		if _, ok := i.Properties[name]; !ok {
-			return &fault.Error{Code: fault.Conflict, Kind: "image", ID: i.ID, Field: name, Msg: "the image has no such property; add it instead"}
-		}
-	}
-	for _, name := range r.MustLack {
-		if _, ok := i.Properties[name]; ok {
-			return &fault.Error{Code: fault.Conflict, Kind: "image", ID: i.ID, Field: name, Msg: "the image has this property already; replace it instead"}
-		}
 	}
 	if r.Visibility != nil && *r.Visibility != i.Visibility {
 		if *r.Visibility == Public {

@@ -63,7 +63,7 @@ func (s *Service) Upload(ctx context.Context, id string, req UploadRequest) (i *
 		return nil, err
 	}
 	pump(ctx, pw, req.Body)
-	if op, err = operation.Wait(ctx, s.store, op.ID); err != nil {
+	if op, err = s.wait(ctx, op.ID); err != nil {
 		return nil, err
 	}
 	if op.State != operation.Done {
@@ -74,6 +74,28 @@ func (s *Service) Upload(ctx context.Context, id string, req UploadRequest) (i *
 		return nil, errDeleted(id)
 	}
 	return i, err
+}
+
+// wait returns the operation once it has ended. Unavailable: this process stops working on operations before that.
+func (s *core) wait(ctx context.Context, id string) (*operation.Operation, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.opt.Engine.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	op, err := operation.Wait(ctx, s.store, id)
+	select {
+	case <-s.opt.Engine.Done():
+		if err != nil {
+			err = fault.New(fault.Unavailable, "the service ended during the upload: look at the image, and upload again if it is queued")
+		}
+	default:
+	}
+	return op, err
 }
 
 // pump gives the body to the worker that stores it, until either ends.

@@ -207,17 +207,16 @@ func TestProcessDiesDuringUpload(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	i, g := r.create(nil), newGate("abc")
-	ctx, cancel := context.WithCancel(r.ctx)
 	done := make(chan error, 1)
 	go func() {
-		_, err := r.as("p").Upload(ctx, i.ID, image.UploadRequest{Body: g})
+		_, err := r.as("p").Upload(r.ctx, i.ID, image.UploadRequest{Body: g})
 		done <- err
 	}()
 	<-g.reading
 	r.engine.Kill()
-	cancel() // the connections of a dead process are closed
-	close(g.more)
-	require.Error(t, <-done)
+	g.more <- []byte("def") // whoever sends finds out
+	err := <-done
+	require.True(t, fault.Is(err, fault.Unavailable), err)
 	require.Equal(t, image.Saving, r.get(i.ID).Status)
 	r.puts.Wait() // a dead process writes nothing more; one that hangs may: TestSweep
 	r.start()

@@ -152,6 +152,9 @@ func (e *Engine) Kill() {
 	}
 }
 
+// Done is closed when this process works on operations no more: by Close or Kill.
+func (e *Engine) Done() <-chan struct{} { return e.ctx.Done() }
+
 // every calls f again and again, d apart, until Close.
 func (e *Engine) every(d time.Duration, f func()) {
 	var stop func()
