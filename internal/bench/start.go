@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// firstAnswer starts the lab, on new directories and again on the same ones.
+func firstAnswer(ctx context.Context, b *bench) error {
+	binary, err := b.binary()
+	if err != nil {
+		return err
+	}
+	var fresh, again result
+	for i := range pick(b.short, 3, 7) {
+		for _, r := range []*result{&fresh, &again} {
+			began := time.Now()
+			l, err := startLab(ctx, binary, b.sub(fmt.Sprintf("start-%d", i)))
+			if err != nil {
+				return err
+			}
+			r.times = append(r.times, time.Since(began))
+			if err := l.stop(); err != nil {
+				return err
+			}
+		}
+	}
+	b.add("first answer, new directory", fresh.quantile(0.5), "ms", "", "median of %d, from exec to GET /v3; %d hosts; two passwords hashed, an image stored", len(fresh.times), hosts)
+	b.add("first answer, existing directory", again.quantile(0.5), "ms", "", "median of %d, from exec to GET /v3", len(again.times))
+	return nil
+}
+
+// memories measures the lab's resident memory when it has just started, empty and full.
+func memories(ctx context.Context, b *bench) error {
+	binary, err := b.binary()
+	if err != nil {
+		return err
+	}
+	dir := b.sub("memory")
+	idle, err := rest(ctx, binary, dir, nil)
+	if err != nil {
+		return err
+	}
+	n := pick(b.short, 1000, 10000)
+	c, err := compose(ctx, where{lab: dir})
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	err = c.fill(ctx, n)
+	took := time.Since(began)
+	if err = errors.Join(err, c.Close()); err != nil {
+		return err
+	}
+	var listed int64
+	full, err := rest(ctx, binary, dir, func(l *lab) error {
+		c, err := l.client(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err = c.get(ctx, fmt.Sprintf("%sservers/detail?limit=%d", c.compute.ResourceBaseURL(), page)); err != nil {
+			return err
+		}
+		listed, err = resident(l.pid)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	const mb = 1e6
+	b.add("resident memory, idle", float64(idle)/mb, "MB", "5700", "the lab, 3 s after it started; %d hosts; Zed: 60 processes", hosts)
+	b.add(fmt.Sprintf("resident memory, %d servers", n), float64(full)/mb, "MB", "", "restarted on them, 3 s later; the fake hosts' guests included")
+	b.add("  after a list of 1,000", float64(listed)/mb, "MB", "", "garbage included")
+	b.add("  for each server", float64(full-idle)/1000/float64(n), "KB", "", "(full - idle) / servers")
+	b.add("boot in bulk, 25 servers a call", float64(n)/took.Seconds(), "boots/s", "", "%d boots in process, sqlite, the fake hosts' guests in files; 4 goroutines", n)
+	return nil
+}
+
+// rest starts the lab, lets it come to rest and returns its resident memory; then it calls more, if that is given.
+func rest(ctx context.Context, binary, dir string, more func(*lab) error) (bytes int64, err error) {
+	l, err := startLab(ctx, binary, dir)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, l.stop()) }()
+	time.Sleep(3 * time.Second)
+	if bytes, err = resident(l.pid); err != nil || more == nil {
+		return bytes, err
+	}
+	return bytes, more(l)
+}
