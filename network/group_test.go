@@ -51,7 +51,9 @@ func TestGroupsAndRules(t *testing.T) {
 	req := network.CreateSecurityGroupRuleRequest{GroupID: g.ID, Direction: "ingress", Protocol: "TCP", PortMin: ptr(80), PortMax: ptr(443), RemoteCIDR: "10.1.2.3/8"}
 	r, err := e.alice.CreateSecurityGroupRule(e.ctx, req)
 	require.NoError(t, err)
-	require.Equal(t, "10.0.0.0/8", r.RemoteCIDR)
+	require.Equal(t, "10.1.2.3/8", r.RemoteCIDR, "as it was given")
+	require.Equal(t, "10.0.0.0/8", r.Remote().String())
+	req.RemoteCIDR = "10.0.0.0/8"
 	require.Equal(t, "tcp", r.Protocol)
 	req.Protocol = "6"
 	_, err = e.alice.CreateSecurityGroupRule(e.ctx, req)

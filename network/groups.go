@@ -262,7 +262,7 @@ func fillRules(tx *store.Tx, g *SecurityGroup) (err error) {
 func (s *Service) chooseGroups(tx *store.Tx, p *Port, asked *[]string) error {
 	if asked == nil {
 		p.SecurityGroups = nil
-		if !p.PortSecurity || len(p.DeviceOwner) > 8 && p.DeviceOwner[:8] == "network:" {
+		if !p.PortSecurity || reservedOwner(p.DeviceOwner) {
 			return nil
 		}
 		g, err := s.defaultGroup(tx, p.ProjectID)

@@ -164,6 +164,9 @@ func (s *Service) Together(ctx context.Context, fn func(ctx context.Context) err
 // AvailabilityZones lists the zones that networks may name.
 func (s *Service) AvailabilityZones() []string { return slices.Clone(s.opt.AvailabilityZones) }
 
+// DNSDomain ends the names of ports.
+func (s *Service) DNSDomain() string { return s.opt.DNSDomain }
+
 // May reports whether the principal may do an action to a thing of a project, such as
 // "network:network:get_provider".
 func (s *Service) May(action, projectID string) bool {

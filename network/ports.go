@@ -36,7 +36,8 @@ func (s *Service) CreatePort(ctx context.Context, req CreatePortRequest) (p *Por
 		if err := s.check(tx, "network:port:create", identity.Target{Kind: "port", ProjectID: project}); err != nil {
 			return err
 		}
-		if err := s.mayPlace(tx, n, p, req.Fixed, req.MAC != "", req.PortSecurity != nil); err != nil {
+		if err := s.mayChoose(tx, n, p, choices{mac: req.MAC != "", addresses: named(req.Fixed), security: req.PortSecurity != nil,
+			pairs: len(req.AddressPairs) > 0, owner: reservedOwner(req.DeviceOwner), binding: req.Host != "" || len(req.Profile) > 0}); err != nil {
 			return err
 		}
 		if n.External && !n.Shared && !s.manages(n) {
@@ -160,7 +161,8 @@ func (s *Service) UpdatePort(ctx context.Context, req UpdatePortRequest) (p *Por
 		if req.Tags != nil {
 			p.Tags = tidy(*req.Tags)
 		}
-		if err := s.mayPlace(tx, n, p, req.Fixed, req.MAC != nil, req.PortSecurity != nil); err != nil {
+		if err := s.mayChoose(tx, n, p, choices{mac: req.MAC != nil && *req.MAC != before.MAC, addresses: named(req.Fixed), security: req.PortSecurity != nil && *req.PortSecurity != before.PortSecurity,
+			pairs: req.AddressPairs != nil && len(*req.AddressPairs) > 0, owner: req.DeviceOwner != nil && reservedOwner(*req.DeviceOwner), binding: req.Host != nil || req.Profile != nil}); err != nil {
 			return err
 		}
 		if err := s.changeMAC(tx, p, req.MAC); err != nil {
@@ -248,11 +250,13 @@ func (s *Service) port(tx *store.Tx, action, id string) (*Port, *Network, error)
 	return p, n, s.checkAny(tx, action, portTargets(p, n))
 }
 
-// mayPlace is refused when the request uses what is kept for whoever manages the network, or for administrators.
-func (s *Service) mayPlace(tx *store.Tx, n *Network, p *Port, fixed *[]FixedRequest, mac, security bool) error {
-	target := identity.Target{Kind: "port", ProjectID: p.ProjectID}
-	if p.Binding == nil && (p.Host != "" || len(p.Profile) > 0) {
-		if err := s.check(tx, "network:port:set_binding", target); err != nil {
+// choices are the parts of a request that not everybody may make.
+type choices struct{ mac, addresses, security, pairs, owner, binding bool }
+
+// mayChoose is refused when the request uses what is kept for whoever manages the network, or for administrators.
+func (s *Service) mayChoose(tx *store.Tx, n *Network, p *Port, c choices) error {
+	if c.binding {
+		if err := s.check(tx, "network:port:set_binding", identity.Target{Kind: "port", ProjectID: p.ProjectID}); err != nil {
 			return err
 		}
 	}
@@ -261,15 +265,15 @@ func (s *Service) mayPlace(tx *store.Tx, n *Network, p *Port, fixed *[]FixedRequ
 	}
 	what := ""
 	switch {
-	case mac:
+	case c.mac:
 		what = "mac_address"
-	case fixed != nil && slices.ContainsFunc(*fixed, func(f FixedRequest) bool { return f.Addr.IsValid() }):
+	case c.addresses:
 		what = "fixed_ips:ip_address"
-	case security:
+	case c.security:
 		what = "port_security_enabled"
-	case len(p.AddressPairs) > 0:
+	case c.pairs:
 		what = "allowed_address_pairs"
-	case strings.HasPrefix(p.DeviceOwner, "network:"):
+	case c.owner:
 		what = "device_owner"
 	default:
 		return nil
@@ -277,6 +281,14 @@ func (s *Service) mayPlace(tx *store.Tx, n *Network, p *Port, fixed *[]FixedRequ
 	return &fault.Error{Code: fault.Denied, Op: "network:port:create:" + what, Kind: "network", ID: n.ID,
 		Msg: "belongs to another project: only that one, or an administrator, may choose " + what + " there"}
 }
+
+// named reports whether addresses are asked for by name.
+func named(fixed *[]FixedRequest) bool {
+	return fixed != nil && slices.ContainsFunc(*fixed, func(f FixedRequest) bool { return f.Addr.IsValid() })
+}
+
+// reservedOwner reports whether a device owner is one of the network itself.
+func reservedOwner(owner string) bool { return strings.HasPrefix(owner, "network:") }
 
 // releaseAll gives the addresses of a port back.
 func releaseAll(tx *store.Tx, portID string, fixed []FixedIP) error {

@@ -31,10 +31,8 @@ const (
 	DefaultGroupFixed      Reason = "default security group cannot be removed"
 	RuleExists             Reason = "rule exists"
 	RuleInvalid            Reason = "rule invalid"
-	SecurityNeedsAddress   Reason = "port security needs an address"
 	PairsNeedPortSecurity  Reason = "address pairs need port security"
 	GroupsNeedPortSecurity Reason = "security groups need port security"
 	RevisionMismatch       Reason = "revision mismatch"
-	ExternalInUse          Reason = "external network in use"
 	SharedInUse            Reason = "shared network in use"
 )

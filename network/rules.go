@@ -172,7 +172,16 @@ func (s *Service) rule(tx *store.Tx, action, id string) (*SecurityGroupRule, *Se
 func (r *SecurityGroupRule) same(o *SecurityGroupRule) bool {
 	equal := func(a, b *int) bool { return a == b || a != nil && b != nil && *a == *b }
 	return r.Direction == o.Direction && r.EtherType == o.EtherType && protocolOf(r.Protocol) == protocolOf(o.Protocol) &&
-		equal(r.PortMin, o.PortMin) && equal(r.PortMax, o.PortMax) && r.RemoteGroupID == o.RemoteGroupID && r.RemoteCIDR == o.RemoteCIDR
+		equal(r.PortMin, o.PortMin) && equal(r.PortMax, o.PortMax) && r.RemoteGroupID == o.RemoteGroupID && r.Remote() == o.Remote()
+}
+
+// Remote returns the remote range in its usual form; the zero Prefix means any.
+func (r *SecurityGroupRule) Remote() netip.Prefix {
+	if a, err := netip.ParseAddr(r.RemoteCIDR); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a, a.BitLen())
+	}
+	p, _ := netip.ParsePrefix(r.RemoteCIDR)
+	return p.Masked()
 }
 
 // protocolOf returns the number of a protocol; -1 means any, -2 that it is unknown.
@@ -189,7 +198,7 @@ func protocolOf(text string) int {
 	return -2
 }
 
-// validRule checks a rule and brings its remote range into the usual form.
+// validRule checks a rule.
 func validRule(r *SecurityGroupRule) error {
 	if err := validTexts("security_group_rule", "", r.Description, nil); err != nil {
 		return err
@@ -221,14 +230,9 @@ func validRule(r *SecurityGroupRule) error {
 	if err := validPorts(r, protocol, bad); err != nil || r.RemoteCIDR == "" {
 		return err
 	}
-	p, err := netip.ParsePrefix(r.RemoteCIDR)
-	if a, err2 := netip.ParseAddr(r.RemoteCIDR); err != nil && err2 == nil && a.Zone() == "" {
-		p, err = netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	if err != nil || p.Addr().Is4() != (r.EtherType == "IPv4") {
+	if p := r.Remote(); !p.IsValid() || p.Addr().Is4() != (r.EtherType == "IPv4") {
 		return bad("remote_ip_prefix", r.RemoteCIDR, "it is a range of "+r.EtherType+", such as 10.0.0.0/24")
 	}
-	r.RemoteCIDR = p.Masked().String()
 	return nil
 }
 
