@@ -27,6 +27,9 @@ type Route struct {
 	// Stream leaves the body unread, in Request.Stream, and sets no time limit besides that for a stall.
 	// An Idempotency-Key is then the handler's business: Request.Once.
 	Stream bool
+	// Prepare does what must not be done in a transaction, such as hashing a password, before Handle runs
+	// in one; what it returns is Request.Prepared. nil means nothing. Not for Stream routes.
+	Prepare func(ctx context.Context, r *Request) (any, error)
 	// NoReplay ignores an Idempotency-Key, for replies that nobody may keep, such as tokens.
 	NoReplay bool
 	// MaxBody is how many bytes a body may have; 0 means Config.MaxBody.

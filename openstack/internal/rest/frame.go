@@ -290,6 +290,11 @@ func (c *call) run(ctx context.Context, route *Route) (*Response, error) {
 	if c.req.Body, err = c.readBody(limit); err != nil {
 		return nil, err
 	}
+	if route.Prepare != nil {
+		if c.req.Prepared, err = route.Prepare(ctx, c.req); err != nil {
+			return nil, err
+		}
+	}
 	if once != "" {
 		return c.f.once(ctx, once, c.req, route.Handle)
 	}

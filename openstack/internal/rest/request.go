@@ -21,6 +21,7 @@ type Request struct {
 	Body      []byte              // the whole body; nil on a Stream route
 	Stream    io.Reader           // the body of a Stream route
 	Query     url.Values
+	Prepared  any // what Route.Prepare returned
 	// Once is set on a Stream route whose caller sent an Idempotency-Key.
 	Once *Once
 
