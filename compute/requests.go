@@ -31,6 +31,9 @@ type CreateServer struct {
 	ConfigDrive bool
 	AdminPass   string // "" makes one
 
+	DiskConfig             string // "AUTO" or "MANUAL"; kept, has no effect
+	AccessIPv4, AccessIPv6 string // kept for clients; "" means none
+
 	Zone           string              // availability zone, or "zone:host" or "zone:host:node" for administrators; "" means any
 	Host           string              // the only host, by name or id, which must pass the filters; for administrators
 	SchedulerHints map[string][]string // kept; for filters that know them
@@ -121,6 +124,9 @@ type UpdateServer struct {
 	Name        *string
 	Description *string
 	Hostname    *string
+	DiskConfig  *string
+	AccessIPv4  *string
+	AccessIPv6  *string
 }
 
 // Reboot says how.

@@ -37,7 +37,8 @@ type Server struct {
 	LockedReason string `json:"locked_reason,omitempty"`
 
 	RequestedZone  string              `json:"requested_zone,omitempty"` // "" means any
-	ForcedHost     string              `json:"forced_host,omitempty"`    // an administrator's "az:host"
+	ForcedHost     string              `json:"forced_host,omitempty"`    // an administrator's "az:host": past some filters
+	RequestedHost  string              `json:"requested_host,omitempty"` // an administrator's choice that must pass every filter
 	Zone           string              `json:"zone,omitempty"`           // of the host; "" while there is none
 	HostID         string              `json:"host_id,omitempty"`        // "" while it has no host
 	Host           string              `json:"host,omitempty"`           // the host's name
@@ -49,6 +50,9 @@ type Server struct {
 	ConfigDrive    bool     `json:"config_drive,omitempty"` // whether the user asked for one
 	RootDevice     string   `json:"root_device,omitempty"`  // "/dev/vda"
 	ReservationID  string   `json:"reservation_id,omitempty"`
+	DiskConfig     string   `json:"disk_config,omitempty"` // "AUTO" or "MANUAL", kept for clients; "" means MANUAL
+	AccessIPv4     string   `json:"access_ipv4,omitempty"` // how its owner says that it is reached; "" means none
+	AccessIPv6     string   `json:"access_ipv6,omitempty"`
 	LaunchIndex    int      `json:"launch_index,omitempty"` // within a multiple create
 
 	Counted      bool      `json:"counted,omitempty"` // it is in the quota ledger
@@ -59,6 +63,8 @@ type Server struct {
 
 	// Addresses are read from the ports when the server is; they are not stored.
 	Addresses []Address `json:"-"`
+	// GroupNames are the names of its ports' security groups, sorted; read as Addresses are.
+	GroupNames []string `json:"-"`
 	// HostStatus is "UP", "DOWN", "MAINTENANCE" (disabled), "UNKNOWN" or "" without a host; not stored.
 	HostStatus string `json:"-"`
 	// DeletedAt is set for a server that is no more; not stored.
@@ -93,14 +99,24 @@ type Fault struct {
 	Created time.Time `json:"created"`
 }
 
-// serverSeed is what a guest is told when it boots. User data and files are sealed.
+// serverSeed is what a guest is told when it boots, and made from. It is apart from the server, so that
+// lists do not read it.
 type serverSeed struct {
-	ServerID  string            `json:"server_id"`
-	UserData  string            `json:"user_data,omitempty"` // sealed; plain after unsealing, not base64
-	Files     string            `json:"files,omitempty"`     // sealed JSON of []File
-	AdminPass string            `json:"admin_pass,omitempty"`
-	PublicKey string            `json:"public_key,omitempty"`
-	Extra     map[string]string `json:"extra,omitempty"`
+	ServerID  string     `json:"server_id"`
+	UserData  string     `json:"user_data,omitempty"`  // sealed; as the guest sees it, not base64
+	Files     string     `json:"files,omitempty"`      // sealed JSON of []File
+	AdminPass string     `json:"admin_pass,omitempty"` // sealed
+	Random    string     `json:"random,omitempty"`     // sealed bytes for the guest's entropy pool
+	PublicKey string     `json:"public_key,omitempty"`
+	Base      *imageData `json:"base,omitempty"` // nil means a blank disk
+}
+
+// imageData is an image's data as it was when the server was made.
+type imageData struct {
+	DataID    string `json:"data_id"`
+	Format    string `json:"format"`
+	SizeBytes int64  `json:"size_bytes"`
+	SHA512    string `json:"sha512"`
 }
 
 var servers = store.Define(store.Spec[Server]{
