@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"slices"
 	"context"
 	"encoding/json"
 	"io"
@@ -194,6 +195,20 @@ func addresses(v *Server, ports map[string]*network.Port, names map[string]strin
 		}
 	}
 	return out
+}
+
+// groupNames are the names of the security groups of a server's ports.
+func groupNames(v *Server, ports map[string]*network.Port, names map[string]string) []string {
+	var out []string
+	for _, n := range v.NICs {
+		if p := ports[n.PortID]; p != nil {
+			for _, g := range p.SecurityGroups {
+				out = append(out, names[g])
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // matchesIP reports whether one of the addresses is of a family and matches.

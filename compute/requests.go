@@ -31,8 +31,8 @@ type CreateServer struct {
 	ConfigDrive bool
 	AdminPass   string // "" makes one
 
-	DiskConfig             string // "AUTO" or "MANUAL"; kept, has no effect
-	AccessIPv4, AccessIPv6 string // kept for clients; "" means none
+	DiskConfig             string     // "AUTO" or "MANUAL"; kept, has no effect
+	AccessIPv4, AccessIPv6 netip.Addr // kept for clients; the zero Addr means none
 
 	Zone           string              // availability zone, or "zone:host" or "zone:host:node" for administrators; "" means any
 	Host           string              // the only host, by name or id, which must pass the filters; for administrators
@@ -125,8 +125,8 @@ type UpdateServer struct {
 	Description *string
 	Hostname    *string
 	DiskConfig  *string
-	AccessIPv4  *string
-	AccessIPv6  *string
+	AccessIPv4  *netip.Addr
+	AccessIPv6  *netip.Addr
 }
 
 // Reboot says how.

@@ -51,9 +51,10 @@ type Server struct {
 	RootDevice     string   `json:"root_device,omitempty"`  // "/dev/vda"
 	ReservationID  string   `json:"reservation_id,omitempty"`
 	DiskConfig     string   `json:"disk_config,omitempty"` // "AUTO" or "MANUAL", kept for clients; "" means MANUAL
-	AccessIPv4     string   `json:"access_ipv4,omitempty"` // how its owner says that it is reached; "" means none
-	AccessIPv6     string   `json:"access_ipv6,omitempty"`
-	LaunchIndex    int      `json:"launch_index,omitempty"` // within a multiple create
+	// AccessIPv4 and AccessIPv6 are how its owner says that it is reached; kept for clients, the zero Addr means none.
+	AccessIPv4  netip.Addr `json:"access_ipv4,omitzero"`
+	AccessIPv6  netip.Addr `json:"access_ipv6,omitzero"`
+	LaunchIndex int        `json:"launch_index,omitempty"` // within a multiple create
 
 	Counted      bool      `json:"counted,omitempty"` // it is in the quota ledger
 	CreatedAt    time.Time `json:"created_at"`

@@ -144,7 +144,7 @@ func (s *Service) fill(tx *store.Tx, list []*Server) error {
 			ids = append(ids, v.ID)
 		}
 	}
-	ports, names := map[string]*network.Port{}, map[string]string{}
+	ports, names, groups := map[string]*network.Port{}, map[string]string{}, map[string]string{}
 	if len(ids) > 0 {
 		for _, id := range ids {
 			of, err := net.PortsOf(tx.Context(), id)
@@ -153,6 +153,16 @@ func (s *Service) fill(tx *store.Tx, list []*Server) error {
 			}
 			for _, p := range of {
 				ports[p.ID] = p
+				for _, g := range p.SecurityGroups {
+					if _, known := groups[g]; known {
+						continue
+					}
+					group, err := net.GetSecurityGroup(tx.Context(), g)
+					if err != nil {
+						return err
+					}
+					groups[g] = group.Name
+				}
 				if _, known := names[p.NetworkID]; known {
 					continue
 				}
@@ -166,7 +176,7 @@ func (s *Service) fill(tx *store.Tx, list []*Server) error {
 	}
 	status := map[string]string{"": ""}
 	for _, v := range list {
-		v.Addresses = addresses(v, ports, names)
+		v.Addresses, v.GroupNames = addresses(v, ports, names), groupNames(v, ports, groups)
 		if _, known := status[v.HostID]; !known {
 			var err error
 			if status[v.HostID], err = s.hostStatus(tx, v.HostID); err != nil {

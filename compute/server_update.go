@@ -36,10 +36,14 @@ func (s *Service) UpdateServer(ctx context.Context, id string, req UpdateServer)
 		if req.Hostname != nil {
 			v.Hostname = *req.Hostname
 		}
-		for from, to := range map[*string]*string{req.DiskConfig: &v.DiskConfig, req.AccessIPv4: &v.AccessIPv4, req.AccessIPv6: &v.AccessIPv6} {
-			if from != nil {
-				*to = *from
-			}
+		if req.DiskConfig != nil {
+			v.DiskConfig = *req.DiskConfig
+		}
+		if req.AccessIPv4 != nil {
+			v.AccessIPv4 = *req.AccessIPv4
+		}
+		if req.AccessIPv6 != nil {
+			v.AccessIPv6 = *req.AccessIPv6
 		}
 		s.emitServer(tx, v, "update")
 		return nil

@@ -97,21 +97,25 @@ func (a *api) limits(ctx context.Context, r *rest.Request) (*rest.Response, erro
 	if err != nil {
 		return nil, err
 	}
+	return rest.OK(object{"limits": object{"rate": []object{}, "absolute": absoluteLimits(set, minor(r))}}), nil
+}
+
+func absoluteLimits(set compute.QuotaSet, minor int) object {
 	doc := object{}
 	for _, q := range quotaResources() {
 		line := q.line(set)
 		for _, n := range q.maximum {
-			if n.until == 0 || minor(r) <= n.until {
+			if n.until == 0 || minor <= n.until {
 				doc[n.name] = line.Limit
 			}
 		}
 		for _, n := range q.used {
-			if n.until == 0 || minor(r) <= n.until {
+			if n.until == 0 || minor <= n.until {
 				doc[n.name] = line.Used
 			}
 		}
 	}
-	return rest.OK(object{"limits": object{"rate": []object{}, "absolute": doc}}), nil
+	return doc
 }
 
 // quotaView shows the limits, or with detail limits and use.

@@ -1,6 +1,7 @@
 package nova
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -124,13 +125,16 @@ type createBody struct {
 		SecurityGroups []struct {
 			Name string `json:"name"`
 		} `json:"security_groups"`
-		UserData    string   `json:"user_data"`
-		Description string   `json:"description"`
-		Tags        []string `json:"tags"`
-		Trusted     []string `json:"trusted_image_certificates"`
-		Host        string   `json:"host"`
-		Node        string   `json:"hypervisor_hostname"`
-		Hostname    string   `json:"hostname"`
+		UserData    string     `json:"user_data"`
+		Description string     `json:"description"`
+		Tags        []string   `json:"tags"`
+		Trusted     []string   `json:"trusted_image_certificates"`
+		Host        string     `json:"host"`
+		Node        string     `json:"hypervisor_hostname"`
+		Hostname    string     `json:"hostname"`
+		DiskConfig  string     `json:"OS-DCF:diskConfig"`
+		AccessIPv4  netip.Addr `json:"accessIPv4"`
+		AccessIPv6  netip.Addr `json:"accessIPv6"`
 	} `json:"server"`
 	Hints    map[string]any `json:"os:scheduler_hints"`
 	OldHints map[string]any `json:"OS-SCH-HNT:scheduler_hints"`
@@ -213,7 +217,7 @@ func (a *api) createServer(ctx context.Context, r *rest.Request) (*rest.Response
 		groups = append(groups, object{"name": "default"})
 	}
 	doc := object{"id": s.ID, "links": r.Links("/servers/" + s.ID), "security_groups": groups,
-		"OS-DCF:diskConfig": "MANUAL", "adminPass": made.AdminPass}
+		"OS-DCF:diskConfig": cmp.Or(s.DiskConfig, "MANUAL"), "adminPass": made.AdminPass}
 	return rest.Accepted(object{"server": doc}).With("Location", r.URL("/servers/"+s.ID)), nil
 }
 
@@ -224,6 +228,7 @@ func (b *createBody) request(minor int) (req compute.CreateServer, err error) {
 		Name: s.Name, Hostname: s.Hostname, Description: s.Description, ImageID: s.Image, FlavorID: string(s.Flavor), KeyName: s.KeyName,
 		Metadata: s.Metadata, Tags: s.Tags, ConfigDrive: bool(s.ConfigDrive), AdminPass: s.AdminPass,
 		Zone: s.Zone, MinCount: int(s.MinCount), MaxCount: int(s.MaxCount),
+		DiskConfig: s.DiskConfig, AccessIPv4: s.AccessIPv4, AccessIPv6: s.AccessIPv6,
 	}
 	if minor < 19 {
 		req.Description = s.Name

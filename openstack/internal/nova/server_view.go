@@ -1,12 +1,13 @@
 package nova
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"net/netip"
 	"net/url"
-	"slices"
 
 	"github.com/nubecula/cloud/compute"
 	"github.com/nubecula/cloud/openstack/internal/rest"
@@ -39,10 +40,10 @@ func serverFields() []field[*serverView] {
 		{name: "created", value: func(v *serverView) any { return rest.Seconds(v.CreatedAt) }},
 		{name: "updated", value: func(v *serverView) any { return rest.Seconds(v.UpdatedAt) }},
 		{name: "addresses", value: func(v *serverView) any { return v.addresses(true) }},
-		{name: "accessIPv4", value: func(v *serverView) any { return "" }},
-		{name: "accessIPv6", value: func(v *serverView) any { return "" }},
+		{name: "accessIPv4", value: func(v *serverView) any { return addrText(v.AccessIPv4) }},
+		{name: "accessIPv6", value: func(v *serverView) any { return addrText(v.AccessIPv6) }},
 		{name: "links", value: func(v *serverView) any { return v.r.Links("/servers/" + v.ID) }},
-		{name: "OS-DCF:diskConfig", value: func(v *serverView) any { return "MANUAL" }},
+		{name: "OS-DCF:diskConfig", value: func(v *serverView) any { return cmp.Or(v.DiskConfig, "MANUAL") }},
 		{name: "progress", value: func(v *serverView) any { return v.progress() }},
 		{name: "fault", value: func(v *serverView) any { return v.fault() }},
 		{name: "locked", since: 9, value: func(v *serverView) any { return v.Locked }},
@@ -219,15 +220,21 @@ func ipVersion(a compute.Address) int {
 }
 
 func (v *serverView) securityGroups() any {
-	if len(v.SecurityGroups) == 0 {
+	if len(v.GroupNames) == 0 {
 		return absent{}
 	}
-	names := slices.Compact(slices.Sorted(slices.Values(v.SecurityGroups)))
-	out := make([]object, len(names))
-	for i, n := range names {
+	out := make([]object, len(v.GroupNames))
+	for i, n := range v.GroupNames {
 		out[i] = object{"name": n}
 	}
 	return out
+}
+
+func addrText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 func orEmpty(m map[string]string) map[string]string {

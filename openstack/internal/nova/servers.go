@@ -2,6 +2,7 @@ package nova
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/nubecula/cloud/compute"
 	"github.com/nubecula/cloud/openstack/internal/rest"
@@ -45,9 +46,12 @@ func updateShape() rule {
 
 type updateBody struct {
 	Server struct {
-		Name        *string  `json:"name"`
-		Description nullText `json:"description"`
-		Hostname    *string  `json:"hostname"`
+		Name        *string     `json:"name"`
+		Description nullText    `json:"description"`
+		Hostname    *string     `json:"hostname"`
+		DiskConfig  *string     `json:"OS-DCF:diskConfig"`
+		AccessIPv4  *netip.Addr `json:"accessIPv4"`
+		AccessIPv6  *netip.Addr `json:"accessIPv6"`
 	} `json:"server"`
 }
 
@@ -74,6 +78,7 @@ func (a *api) updateServer(ctx context.Context, r *rest.Request) (*rest.Response
 	}
 	s, err := a.as(r).UpdateServer(ctx, r.Value("id"), compute.UpdateServer{
 		Name: body.Server.Name, Description: body.Server.Description.set, Hostname: body.Server.Hostname,
+		DiskConfig: body.Server.DiskConfig, AccessIPv4: body.Server.AccessIPv4, AccessIPv6: body.Server.AccessIPv6,
 	})
 	if err != nil {
 		return nil, err
