@@ -1,10 +1,10 @@
 package compute
 
 import (
-	"slices"
 	"context"
 	"encoding/json"
 	"io"
+	"slices"
 
 	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"

@@ -67,10 +67,18 @@ func (c *core) spawn(f func(ctx context.Context)) bool {
 	}
 	c.loops.busy.Add(1)
 	c.loops.wait.Go(func() {
-		defer c.loops.busy.Add(-1)
+		defer c.idleNow()
 		f(c.loops.ctx)
 	})
 	return true
+}
+
+// idleNow ends what spawn began.
+func (c *core) idleNow() {
+	c.loops.busy.Add(-1)
+	if f := c.loops.changed.Load(); f != nil {
+		(*f)()
+	}
 }
 
 // Start registers the hosts, fills the scheduler's view and begins heartbeats
@@ -132,3 +140,6 @@ func (s *Service) Kill() {
 
 // Busy returns how many heartbeats and reconciliations are under way right now. For tests that wait until nothing is.
 func (s *Service) Busy() int { return int(s.loops.busy.Load()) }
+
+// OnChange has f called whenever Busy has become smaller. For tests.
+func (s *Service) OnChange(f func()) { s.loops.changed.Store(&f) }

@@ -99,12 +99,13 @@ type core struct {
 	hyper hypervisors
 
 	loops struct {
-		ctx    context.Context
-		cancel context.CancelFunc
-		busy   atomic.Int64
-		wait   sync.WaitGroup
-		mu     sync.Mutex
-		stops  []*loop
+		ctx     context.Context
+		cancel  context.CancelFunc
+		busy    atomic.Int64
+		changed atomic.Pointer[func()]
+		wait    sync.WaitGroup
+		mu      sync.Mutex
+		stops   []*loop
 	}
 }
 
