@@ -220,8 +220,10 @@ func (c *Collection[T]) keys(v *T) [][][]byte {
 	return out
 }
 
-// reindex writes the difference between the index keys before and after; nil means none.
+// reindex writes the difference between the index keys before and after; nil means none. When a unique key
+// is taken it writes nothing, since the closure may go on.
 func (c *Collection[T]) reindex(tx *Tx, id string, before, after [][][]byte) error {
+	var writes []IndexWrite
 	for i := range c.spec.Indexes {
 		ix := &c.spec.Indexes[i]
 		var was, is [][]byte
@@ -233,7 +235,7 @@ func (c *Collection[T]) reindex(tx *Tx, id string, before, after [][][]byte) err
 		}
 		for _, key := range was {
 			if !contains(is, key) {
-				tx.putIndex(IndexWrite{Kind: c.spec.Kind, Index: ix.Name, Key: key, ID: id, Delete: true})
+				writes = append(writes, IndexWrite{Kind: c.spec.Kind, Index: ix.Name, Key: key, ID: id, Delete: true})
 			}
 		}
 		for _, key := range is {
@@ -249,8 +251,11 @@ func (c *Collection[T]) reindex(tx *Tx, id string, before, after [][][]byte) err
 					return &fault.Error{Code: fault.Exists, Kind: c.spec.Kind, ID: taken[0].Doc.ID, Field: ix.Name, Msg: "has the same " + ix.Name + " already"}
 				}
 			}
-			tx.putIndex(IndexWrite{Kind: c.spec.Kind, Index: ix.Name, Key: key, ID: id})
+			writes = append(writes, IndexWrite{Kind: c.spec.Kind, Index: ix.Name, Key: key, ID: id})
 		}
+	}
+	for _, w := range writes {
+		tx.putIndex(w)
 	}
 	return nil
 }

@@ -1,54 +1,61 @@
 package sqlite_test
 
 import (
-	"context"
-	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nubecula/cloud/event"
+	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/store"
 	"github.com/nubecula/cloud/store/sqlite"
+	"github.com/nubecula/cloud/store/storetest"
 )
 
-type thing struct {
-	ID, Name, Group string
-	N               int
+func openFile(t testing.TB, path string, opt *sqlite.Options) *sqlite.Driver {
+	t.Helper()
+	d, err := sqlite.Open(path, opt)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	return d
 }
 
-var things = store.Define(store.Spec[thing]{
-	Kind: "thing", Version: 1, ID: func(t *thing) string { return t.ID },
-	Indexes: []store.Index[thing]{
-		{Name: "name", Unique: true, Keys: func(t *thing) []store.Tuple { return []store.Tuple{{t.Name}} }},
-		{Name: "group", Keys: func(t *thing) []store.Tuple { return []store.Tuple{{t.Group, t.N}} }},
-	},
-})
-
-func TestReopen(t *testing.T) {
+func TestDriver(t *testing.T) {
 	t.Parallel()
-	path, ctx := filepath.Join(t.TempDir(), "cloud.db"), context.Background()
-	for round := range 3 {
-		d, err := sqlite.Open(path, nil)
-		require.NoError(t, err)
-		s, err := store.New(d, store.Options{Key: make([]byte, store.KeySize)})
-		require.NoError(t, err)
-		for i := range 100 {
-			require.NoError(t, s.Update(ctx, func(tx *store.Tx) error {
-				tx.Emit(event.Event{Type: "made"})
-				return things.Insert(tx, &thing{ID: fmt.Sprint(round, "-", i), Name: fmt.Sprint(round, i), Group: "g", N: -i})
-			}))
-		}
-		require.NoError(t, s.View(ctx, func(tx *store.Tx) error {
-			all, err := things.List(tx, store.Query[thing]{Index: "group", Prefix: store.Tuple{"g"}})
-			require.NoError(t, err)
-			require.Len(t, all, 100*(round+1))
-			return nil
-		}))
-		events, err := s.Events(ctx, 0, 1000)
-		require.NoError(t, err)
-		require.Len(t, events, 100*(round+1))
-		require.NoError(t, s.Close())
+	run := func(name string, opt sqlite.Options, reopen func(t testing.TB, d *sqlite.Driver) store.Driver) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, storetest.Harness{
+				Open: func(t testing.TB, c clock.Clock) store.Driver {
+					opt.Clock = c
+					return openFile(t, filepath.Join(t.TempDir(), "cloud.db"), &opt)
+				},
+				Reopen: func(t testing.TB, d store.Driver) store.Driver { return reopen(t, d.(*sqlite.Driver)) },
+				Raw:    func(t testing.TB, d store.Driver) []byte { return files(t, sqlite.Path(d.(*sqlite.Driver))) },
+			})
+		})
 	}
+	run("closed", sqlite.Options{}, func(t testing.TB, d *sqlite.Driver) store.Driver {
+		require.NoError(t, d.Close())
+		return openFile(t, sqlite.Path(d), sqlite.Reuse(d))
+	})
+	run("killed", sqlite.Options{CacheBytes: 20000}, func(t testing.TB, d *sqlite.Driver) store.Driver {
+		again, err := d.Restart()
+		require.NoError(t, err)
+		t.Cleanup(func() { again.Close() })
+		return again
+	})
+}
+
+// files returns the bytes of a database and what lies beside it.
+func files(t testing.TB, path string) (out []byte) {
+	names, err := filepath.Glob(path + "*")
+	require.NoError(t, err)
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		require.NoError(t, err)
+		out = append(out, b...)
+	}
+	return out
 }

@@ -215,6 +215,9 @@ func (t *txn) Apply(b *store.Batch) error {
 		return err
 	}
 	defer unlock()
+	if !t.writable {
+		return fault.New(fault.Internal, "sqlite: write in a read-only transaction")
+	}
 	return t.explain(t.apply(b))
 }
 
