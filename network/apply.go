@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/engine"
@@ -26,6 +27,8 @@ type applyState struct {
 	Revision  int64    `json:"revision,omitempty"` // that the provider was given
 	Refused   *refusal `json:"refused,omitempty"`  // what it said to that
 	Paid      []string `json:"paid,omitempty"`     // ports that were unbound
+	// Took is how long the last pass was at work.
+	Took time.Duration `json:"took,omitempty"`
 }
 
 // refusal is an answer of the provider that the same topology will get again.
@@ -128,6 +131,8 @@ func erase(tx *store.Tx, networkID string) error {
 
 // doApply unbinds the ports that are gone and hands the provider the topology of the network.
 func (c *core) doApply(ctx context.Context, r *engine.Run[applyState]) error {
+	start := c.opt.Clock.Mono()
+	defer func() { r.State.Took = c.opt.Clock.Mono() - start }()
 	r.State.Paid, r.State.Refused = nil, nil
 	var owed []*debt
 	if err := c.store.View(ctx, func(tx *store.Tx) (err error) {
@@ -170,7 +175,7 @@ func (c *core) commitApply(tx *store.Tx, r *engine.Run[applyState]) error {
 	}
 	if no := r.State.Refused; no != nil {
 		if t.Wanted > r.State.Revision {
-			r.Again()
+			r.AgainAfter(pause(r.State.Took))
 			return nil
 		}
 		return &fault.Error{Code: no.Code, Kind: "network", ID: r.State.NetworkID,
@@ -186,10 +191,14 @@ func (c *core) commitApply(tx *store.Tx, r *engine.Run[applyState]) error {
 		return err
 	}
 	if t.Wanted > r.State.Revision {
-		r.Again()
+		r.AgainAfter(pause(r.State.Took))
 	}
 	return nil
 }
+
+// pause keeps a network of many ports, whose passes are long, from being applied all the time: a pass
+// may take a fifth of it. Ports are bound without waiting for a pass.
+func pause(took time.Duration) time.Duration { return min(4*took, 5*time.Second) }
 
 // abortApply marks the network that the provider refuses; the next change of it tries again.
 func (c *core) abortApply(tx *store.Tx, r *engine.Run[applyState], f *operation.Failure) error {

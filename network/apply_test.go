@@ -9,6 +9,7 @@ import (
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/fault/inject"
+	"github.com/nubecula/cloud/internal/engine"
 	"github.com/nubecula/cloud/network"
 	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/store"
@@ -96,6 +97,27 @@ func TestChangeWhileTheProviderRefuses(t *testing.T) {
 	e.settle()
 	require.Equal(t, 1400, e.applied(n.ID).MTU)
 	require.Len(t, e.operations(n.ID), 1)
+}
+
+func TestLongPassesLeavePauses(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	// The second call of the first pass, since the engine of this test does everything twice.
+	e.faults.Fail(inject.Rule{Driver: "network", Method: "Apply", Nth: 2, Hold: func() {
+		list, err := e.alice.ListNetworks(e.ctx, network.NetworkFilter{})
+		require.NoError(t, err)
+		e.subnet(e.alice, list[0].ID, "10.0.0.0/24")
+		e.clock.Advance(100 * time.Millisecond)
+	}})
+	n := e.network(e.alice, network.CreateNetworkRequest{})
+	e.idle()
+	require.Equal(t, engine.Load{Waiting: 1}, e.engine.Load())
+	e.clock.Advance(399 * time.Millisecond)
+	e.idle()
+	require.Empty(t, e.applied(n.ID).Subnets)
+	e.clock.Advance(2 * time.Millisecond)
+	e.idle()
+	require.Len(t, e.applied(n.ID).Subnets, 1)
 }
 
 func TestDeleteGoesFirst(t *testing.T) {

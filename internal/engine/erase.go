@@ -56,6 +56,7 @@ type exec struct {
 	local any
 	log   *slog.Logger
 	again bool
+	pause time.Duration
 	notes map[string]json.RawMessage
 }
 
@@ -146,7 +147,7 @@ func with[S any](x *exec, f func(r *Run[S]) error) error {
 	if err != nil {
 		return err
 	}
-	x.again = r.again
+	x.again, x.pause = r.again, r.pause
 	x.data, err = json.Marshal(v)
 	return err
 }

@@ -77,11 +77,16 @@ type Run[S any] struct {
 	Log *slog.Logger
 
 	again bool
+	pause time.Duration
 	notes map[string]json.RawMessage
 }
 
 // Again, called in Commit, makes the same step run once more instead of the next one.
 func (r *Run[S]) Again() { r.again = true }
+
+// AgainAfter is Again with a pause before the next run, for a step that could be at work all the time.
+// A cancellation does not wait for it.
+func (r *Run[S]) AgainAfter(pause time.Duration) { r.again, r.pause = true, pause }
 
 // Note keeps a finding with the operation, as JSON under a name, with the next commit of the step.
 // Called in Commit, Undone or Retreat of a step.

@@ -70,7 +70,7 @@ func (e *Engine) advance(k *kind, op *operation.Operation, x *exec, debt txFunc)
 			if first && debt != nil {
 				commit = debt
 			}
-			x.again = false
+			x.again, x.pause = false, 0
 			if err := commit.call(tx, x); err != nil {
 				return &stepError{err}
 			}
@@ -84,7 +84,7 @@ func (e *Engine) advance(k *kind, op *operation.Operation, x *exec, debt txFunc)
 			op.Cursor++
 		}
 		op.Data = x.data
-		op.RunAfter = tx.LeaseNow()
+		op.RunAfter = tx.LeaseNow().Add(x.pause)
 		if op.Cursor < len(k.steps) {
 			return e.aim(tx, k, op)
 		}
