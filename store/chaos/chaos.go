@@ -139,7 +139,9 @@ func (d *Driver) alive() error {
 	return nil
 }
 
-func errCrashed() error { return fault.New(fault.Unavailable, "crashed") }
+func errCrashed() error {
+	return &fault.Error{Code: fault.Unavailable, Msg: "crashed", Err: store.ErrBroken}
+}
 
 // call runs one call under the fault plan.
 func (d *Driver) call(ctx context.Context, method, object string, effect func() error) error {
@@ -270,7 +272,7 @@ func (d *Driver) forget(t *txn) {
 
 // unknown makes the outcome of a lost reply what the Store may conclude from it.
 func unknown(err error, happened bool) error {
-	if err != nil && happened && !errors.Is(err, store.ErrUnknown) {
+	if err != nil && happened && !errors.Is(err, store.ErrUnknown) && !errors.Is(err, store.ErrBroken) {
 		return fmt.Errorf("%w: %w", store.ErrUnknown, err)
 	}
 	return err
