@@ -5,9 +5,13 @@ package libvirt_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -153,4 +157,103 @@ func TestRestart(t *testing.T) {
 	}
 	stop()
 	require.ErrorIs(t, <-ended, context.Canceled)
+
+	host("freeze")
+	thaw := sync.OnceFunc(func() { host("thaw") })
+	defer thaw()
+	b.note("froze libvirtd")
+	limited, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err = b.d.Guests(limited)
+	require.Equal(t, fault.Timeout, fault.CodeOf(err), "%v", err)
+	require.Equal(t, fault.Timeout, fault.CodeOf(b.d.Start(limited, b.g.Mark.Ref())))
+	b.note("timed out")
+	_, err = b.d.Host(t.Context()) // no deadline: the missing keep-alives end it
+	require.Equal(t, fault.Unavailable, fault.CodeOf(err), "%v", err)
+	b.note("gave libvirtd up")
+	thaw()
+	computetest.Poll(wait)(t, "the host answers", func() bool { _, err := b.d.Host(t.Context()); return err == nil })
+	require.NoError(t, b.d.Start(t.Context(), b.g.Mark.Ref()))
+	require.Equal(t, computedriver.Running, b.power())
+	b.note("started again")
+}
+
+// TestKilled kills a process that defines, starts and undefines a guest, again and again. Whatever it left, the
+// next process lists it, makes it whole or removes it.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	r := realHost(t)
+	if os.Getenv("NUBECULA_TEST_VICTIM") != "" {
+		r.victim(t)
+	}
+	seen := map[computedriver.Power]int{}
+	d := r.open(t)
+	for round := range 25 {
+		g := victimGuest(id.Random(), 1)
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
+		cmd.Env = append(os.Environ(), "NUBECULA_TEST_VICTIM="+g.Mark.ID)
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		_, err = io.ReadFull(out, make([]byte, len("begin")))
+		require.NoError(t, err)
+		require.NoError(t, stopwatch.Sleep(t.Context(), time.Duration(round*round)*3*time.Millisecond))
+		require.NoError(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+
+		all, err := d.Guests(t.Context())
+		require.NoError(t, err)
+		found := computedriver.Power("absent")
+		for _, s := range all {
+			if s.Mark.ID == g.Mark.ID {
+				found, g.Mark = s.Power, s.Mark
+			}
+		}
+		seen[found]++
+		if round%2 == 0 {
+			g.Mark.Generation += 1000 // the next placement
+			require.NoError(t, d.Define(t.Context(), g))
+			require.NoError(t, d.Start(t.Context(), g.Mark.Ref()))
+		}
+		g.Mark.Generation += 1000
+		require.NoError(t, d.Undefine(t.Context(), g.Mark.Ref()))
+		for _, path := range []string{"guests/" + g.Mark.ID, "guests/." + g.Mark.ID + ".new"} {
+			require.NoFileExists(t, filepath.Join(r.state, path))
+		}
+	}
+	t.Log("found after the kill:", seen)
+}
+
+func victimGuest(id string, generation int64) computedriver.Guest {
+	return computedriver.Guest{
+		Mark: computedriver.Mark{Cloud: "kill-test", ID: id, Generation: generation}, Name: "victim",
+		VCPUs: 1, MemoryMiB: 64, Root: computedriver.Disk{SizeGiB: 1},
+		ConfigDrive: map[string][]byte{"openstack/latest/meta_data.json": []byte("{}")},
+	}
+}
+
+// victim never returns.
+func (r real) victim(t *testing.T) {
+	d := r.open(t)
+	_, err := d.Host(t.Context())
+	require.NoError(t, err)
+	fmt.Print("begin")
+	for generation := int64(1); ; generation++ {
+		g := victimGuest(os.Getenv("NUBECULA_TEST_VICTIM"), generation)
+		_ = d.Define(t.Context(), g)
+		_ = d.Start(t.Context(), g.Mark.Ref())
+		_ = d.Undefine(t.Context(), g.Mark.Ref())
+	}
+}
+
+// TestClosedStateDir: QEMU's user cannot reach the disks, and the error says why.
+func TestClosedStateDir(t *testing.T) {
+	t.Parallel()
+	r := realHost(t)
+	r.state = filepath.Join(t.TempDir(), "state") // t.TempDir lets nobody through
+	d := r.open(t)
+	g := victimGuest(id.Random(), 1)
+	t.Cleanup(func() { require.NoError(t, d.Undefine(context.Background(), g.Mark.Ref())) })
+	require.NoError(t, d.Define(t.Context(), g))
+	require.ErrorContains(t, d.Start(t.Context(), g.Mark.Ref()), "chmod o+x")
 }

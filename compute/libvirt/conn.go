@@ -31,13 +31,18 @@ var eventLoop = sync.OnceValue(func() error {
 	return nil
 })
 
-// A libvirtd that does not answer for keepAlive * keepAliveCount seconds is given up.
 const (
+	// A libvirtd that does not answer for keepAlive * (keepAliveCount + 1) seconds is given up.
 	keepAlive      = 5
-	keepAliveCount = 4
+	keepAliveCount = 3
+	// maxCalls is how many calls a driver has under way at once; libvirtd works on 20.
+	maxCalls = 8
+	// dialLimit is how long a connection may take to open: there are no keep-alives before.
+	dialLimit = 20 * time.Second
 )
 
-// session is one connection to libvirtd.
+// session is one connection to libvirtd. It serves one call at a time: when a connection breaks, libvirt 9.0
+// forgets to wake all but one of the calls that wait on it, and damages memory.
 type session struct {
 	*libvirt.Connect
 	broken chan struct{} // closed when libvirtd has gone
@@ -48,83 +53,126 @@ func (s *session) fail() { s.once.Do(func() { close(s.broken) }) }
 
 // alive asks no one: a connection knows when it was cut.
 func (s *session) alive() bool {
-	select {
-	case <-s.broken:
-		return false
-	default:
-	}
 	ok, err := s.IsAlive()
 	return ok && err == nil
 }
 
-// end drops the link's hold on the connection; calls under way keep theirs.
 func (s *session) end() {
-	s.fail()
 	_ = s.UnregisterCloseCallback()
 	_, _ = s.Close()
 }
 
-// link keeps one session and makes a new one when libvirtd has gone and come back.
-type link struct {
-	uri string
+// pool keeps connections between calls, and makes new ones when libvirtd has gone and come back.
+type pool struct {
+	uri   string
+	clock clock.Clock
+	slots chan struct{} // one value for each call under way
 
-	mu      sync.Mutex
-	session *session
-	dial    *dial // under way
-	closed  bool
+	mu     sync.Mutex
+	idle   []*session
+	closed bool
 }
 
-type dial struct {
-	done chan struct{}
-	err  error
+func newPool(uri string, c clock.Clock) *pool {
+	return &pool{uri: uri, clock: c, slots: make(chan struct{}, maxCalls)}
 }
 
-// use returns the session for one call. release must be called, once, when nothing uses it any more.
-func (l *link) use(ctx context.Context) (s *session, release func(), err error) {
+// on runs a call on a connection of its own.
+func on[T any](ctx context.Context, d *Driver, call func(*session) (T, error)) (T, error) {
+	var zero T
+	s, err := d.pool.take(ctx)
+	if err != nil {
+		return zero, err
+	}
+	defer d.pool.put(s)
+	return call(s)
+}
+
+// take returns a connection for one call; put takes it back.
+func (p *pool) take(ctx context.Context) (*session, error) {
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ended(ctx)
+	}
 	for {
-		l.mu.Lock()
-		if l.closed {
-			l.mu.Unlock()
-			return nil, nil, fault.New(fault.Unavailable, "the driver is closed")
+		s, err := p.next()
+		if err != nil {
+			<-p.slots
+			return nil, err
 		}
-		if l.session != nil && !l.session.alive() {
-			go l.session.end()
-			l.session = nil
+		if s == nil {
+			break
 		}
-		if s := l.session; s != nil {
-			err := s.Ref() // a reference of its own: Close waits for no call
-			l.mu.Unlock()
-			return s, func() { _, _ = s.Close() }, err
+		if s.alive() {
+			return s, nil
 		}
-		if l.dial == nil {
-			l.dial = &dial{done: make(chan struct{})}
-			go l.connect(l.dial)
-		}
-		d := l.dial
-		l.mu.Unlock()
-		select {
-		case <-d.done:
-			if d.err != nil {
-				return nil, nil, fault.New(fault.Unavailable, "connect to %s: %w", l.uri, d.err)
-			}
-		case <-ctx.Done():
-			return nil, nil, ended(ctx)
-		}
+		s.end()
 	}
+	return p.dial(ctx, p.put, func() { <-p.slots })
 }
 
-// connect ends d with a session or an error.
-func (l *link) connect(d *dial) {
-	s, err := connect(l.uri)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.dial, d.err = nil, err
-	if l.closed && s != nil {
-		go s.end()
-	} else if s != nil {
-		l.session = s
+// next removes one of the idle connections; nil when there is none.
+func (p *pool) next() (*session, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, fault.New(fault.Unavailable, "the driver is closed")
 	}
-	close(d.done)
+	if len(p.idle) == 0 {
+		return nil, nil
+	}
+	s := p.idle[len(p.idle)-1]
+	p.idle = p.idle[:len(p.idle)-1]
+	return s, nil
+}
+
+func (p *pool) put(s *session) {
+	p.mu.Lock()
+	keep := !p.closed && s.alive()
+	if keep {
+		p.idle = append(p.idle, s)
+	}
+	p.mu.Unlock()
+	if !keep {
+		s.end()
+	}
+	<-p.slots
+}
+
+// dial connects. A connection that comes too late goes to late, an error calls failed.
+func (p *pool) dial(ctx context.Context, late func(*session), failed func()) (*session, error) {
+	type result struct {
+		s   *session
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		s, err := connect(p.uri)
+		done <- result{s, err}
+	}()
+	limit, cancel := clock.WithTimeout(ctx, p.clock, dialLimit)
+	defer cancel()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			failed()
+			return nil, fault.New(fault.Unavailable, "connect to %s: %w", p.uri, r.err)
+		}
+		return r.s, nil
+	case <-limit.Done():
+		go func() {
+			if r := <-done; r.err != nil {
+				failed()
+			} else {
+				late(r.s)
+			}
+		}()
+		if ctx.Err() != nil {
+			return nil, ended(ctx)
+		}
+		return nil, fault.New(fault.Unavailable, "connect to %s: no answer within %v", p.uri, dialLimit)
+	}
 }
 
 func connect(uri string) (*session, error) {
@@ -142,13 +190,13 @@ func connect(uri string) (*session, error) {
 	return s, nil
 }
 
-// close gives up the session; later calls fail.
-func (l *link) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	if l.session != nil {
-		go l.session.end() // it may wait for a libvirtd that hangs
-		l.session = nil
+// close ends the idle connections; calls under way end theirs, later calls fail.
+func (p *pool) close() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	p.mu.Unlock()
+	for _, s := range idle {
+		go s.end() // it may wait for a libvirtd that hangs
 	}
 }

@@ -44,16 +44,14 @@ func (d *Driver) define(ctx context.Context, g computedriver.Guest) error {
 	if err := d.refuseOld(g.Mark.Ref()); err != nil {
 		return err
 	}
-	s, release, err := d.link.use(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	done, err := d.makeRoom(s, g.Mark)
-	if err != nil || done {
-		return err
-	}
-	return d.build(ctx, s, g, base)
+	_, err = on(ctx, d, func(s *session) (struct{}, error) {
+		done, err := d.makeRoom(s, g.Mark)
+		if err != nil || done {
+			return struct{}{}, err
+		}
+		return struct{}{}, d.build(ctx, s, g, base)
+	})
+	return err
 }
 
 // refuseOld refuses a generation that was undefined.
@@ -193,11 +191,12 @@ func (d *Driver) undefine(ctx context.Context, r computedriver.Ref) error {
 	if err := d.state.bury(r.ID, r.Generation); err != nil { // first of all, even if libvirtd is down
 		return err
 	}
-	s, release, err := d.link.use(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
+	_, err = on(ctx, d, func(s *session) (struct{}, error) { return struct{}{}, d.clear(s, r) })
+	return err
+}
+
+// clear removes what there is of the guest up to r's generation.
+func (d *Driver) clear(s *session, r computedriver.Ref) error {
 	dom, at, err := find(s, r.ID)
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ import (
 type Driver struct {
 	opts  Options
 	state state
-	link  *link
+	pool  *pool
 
 	mu   sync.Mutex
 	caps *libvirtxml.Caps // once known
@@ -44,26 +44,23 @@ func New(o Options) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Driver{opts: o, state: s, link: &link{uri: o.URI}}, nil
+	return &Driver{opts: o, state: s, pool: newPool(o.URI, o.Clock)}, nil
 }
 
-// Close gives up the connection.
+// Close gives up the connections.
 func (d *Driver) Close() error {
-	d.link.close()
+	d.pool.close()
 	return nil
 }
 
 // Host describes the host.
 func (d *Driver) Host(ctx context.Context) (computedriver.Host, error) {
-	return do(ctx, d, "host", "", d.host)
+	return do(ctx, d, "host", "", func(ctx context.Context) (computedriver.Host, error) {
+		return on(ctx, d, d.host)
+	})
 }
 
-func (d *Driver) host(ctx context.Context) (h computedriver.Host, err error) {
-	s, release, err := d.link.use(ctx)
-	if err != nil {
-		return h, err
-	}
-	defer release()
+func (d *Driver) host(s *session) (h computedriver.Host, err error) {
 	caps, err := d.capabilities(s)
 	if err != nil {
 		return h, err

@@ -12,20 +12,17 @@ import (
 
 // Guests lists all domains, and the directories that have none.
 func (d *Driver) Guests(ctx context.Context) ([]computedriver.GuestState, error) {
-	return do(ctx, d, "guests", "", d.guests)
+	return do(ctx, d, "guests", "", func(ctx context.Context) ([]computedriver.GuestState, error) {
+		return on(ctx, d, func(s *session) ([]computedriver.GuestState, error) { return d.guests(ctx, s) })
+	})
 }
 
-func (d *Driver) guests(ctx context.Context) ([]computedriver.GuestState, error) {
+func (d *Driver) guests(ctx context.Context, s *session) ([]computedriver.GuestState, error) {
 	// Directories first: what Define completes meanwhile has its domain when those are listed.
 	dirs, err := d.state.marks()
 	if err != nil {
 		return nil, err
 	}
-	s, release, err := d.link.use(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
 	doms, err := s.ListAllDomains(0)
 	if err != nil {
 		return nil, err

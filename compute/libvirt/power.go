@@ -34,11 +34,11 @@ func (d *Driver) locked(ctx context.Context, r computedriver.Ref, call func(*lib
 		return err
 	}
 	defer unlock()
-	s, release, err := d.link.use(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
+	_, err = on(ctx, d, func(s *session) (struct{}, error) { return struct{}{}, onDomain(ctx, s, r, call) })
+	return err
+}
+
+func onDomain(ctx context.Context, s *session, r computedriver.Ref, call func(*libvirt.Domain) error) error {
 	dom, at, err := find(s, r.ID)
 	if err != nil {
 		return err
@@ -166,12 +166,11 @@ func (d *Driver) Reboot(ctx context.Context, r computedriver.Ref) error {
 
 // ConsoleOutput returns the end of the guest's serial log.
 func (d *Driver) ConsoleOutput(ctx context.Context, r computedriver.Ref, max int) ([]byte, error) {
-	return do(ctx, d, "guest.console", r.ID, func(ctx context.Context) (out []byte, err error) {
-		err = d.locked(ctx, r, func(*libvirt.Domain) (err error) {
-			out, err = tail(d.console(r.ID), max)
-			return err
-		})
-		return out, err
+	return do(ctx, d, "guest.console", r.ID, func(ctx context.Context) ([]byte, error) {
+		if err := d.locked(ctx, r, func(*libvirt.Domain) error { return nil }); err != nil {
+			return nil, err
+		}
+		return tail(d.console(r.ID), max)
 	})
 }
 

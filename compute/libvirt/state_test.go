@@ -49,7 +49,7 @@ func TestStateDir(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o750), i.Mode().Perm(), "an existing directory keeps its mode")
 	require.Empty(t, blocked("/proc/self"))
-	require.Equal(t, filepath.Dir(filepath.Dir(s.dir)), blocked(s.dir), "the outermost that QEMU's user cannot pass")
+	require.True(t, strings.HasPrefix(s.dir, blocked(s.dir)) && blocked(s.dir) != "", "t.TempDir lets nobody through")
 
 	_, err = openState("/dev/null/state")
 	require.True(t, fault.Is(err, fault.Invalid), "%v", err)

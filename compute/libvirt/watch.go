@@ -34,21 +34,20 @@ func (d *Driver) Watch(ctx context.Context, f func(computedriver.Hint)) error {
 	return ctx.Err()
 }
 
-// watch is one subscription on one connection.
+// watch is one subscription, on a connection of its own.
 type watch struct {
 	session *session
-	release func()
 	id      int
 	hints   chan computedriver.Hint
 	lost    atomic.Bool // hints were dropped: whoever reads was too slow
 }
 
 func (d *Driver) subscribe(ctx context.Context) (*watch, error) {
-	s, release, err := d.link.use(ctx)
+	s, err := d.pool.dial(ctx, (*session).end, func() {})
 	if err != nil {
 		return nil, err
 	}
-	w := &watch{session: s, release: release, hints: make(chan computedriver.Hint, hintBuffer)}
+	w := &watch{session: s, hints: make(chan computedriver.Hint, hintBuffer)}
 	w.id, err = s.DomainEventLifecycleRegister(nil, func(_ *libvirt.Connect, dom *libvirt.Domain, e *libvirt.DomainEventLifecycle) {
 		what := hintOf(e)
 		id, err := dom.GetUUIDString()
@@ -66,7 +65,7 @@ func (d *Driver) subscribe(ctx context.Context) (*watch, error) {
 		_ = s.DomainEventDeregister(w.id)
 	}
 	if err != nil {
-		release()
+		s.end()
 		return nil, err
 	}
 	return w, nil
@@ -91,7 +90,7 @@ func (w *watch) pass(ctx context.Context, f func(computedriver.Hint)) {
 
 func (w *watch) end() {
 	_ = w.session.DomainEventDeregister(w.id)
-	w.release()
+	w.session.end()
 }
 
 // hintOf is the word for an event; "" for one that tells nothing.

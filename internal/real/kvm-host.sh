@@ -7,12 +7,13 @@
 #   STATE=DIR kvm-host.sh exec CMD...  run a command inside the namespaces
 #   STATE=DIR kvm-host.sh kill         kill -9 libvirtd alone, as a crash would; guests go on
 #   STATE=DIR kvm-host.sh start        start libvirtd again
+#   STATE=DIR kvm-host.sh freeze|thaw  stop libvirtd from answering, and let it answer again
 #   STATE=DIR kvm-host.sh down         end guests, daemons, namespaces
 #
 # NAME (default kvm1) is the host name; guests find a bridge br0 there. Run as root. DIR must be reachable
 # by the QEMU user: mode 0755 or 0711, and so the directories above it. KVM=yes leaves /dev/kvm to the host.
 set -euo pipefail
-verb=${1:?up, uri, exec, kill, start or down}
+verb=${1:?up, uri, exec, kill, start, freeze, thaw or down}
 shift
 mkdir -p "${STATE:?a directory for this host}"
 state=$(cd "$STATE" && pwd)
@@ -115,9 +116,12 @@ start) pid libvirtd >/dev/null || start_libvirtd ;;
 kill)
     p=$(pid libvirtd) && kill -9 "$p" && wait_gone "$p"
     ;;
+freeze) kill -STOP "$(pid libvirtd)" ;;
+thaw) kill -CONT "$(pid libvirtd)" ;;
 down)
     if p=$(pid libvirtd); then
-        virsh -q -c "$uri" list --name | while read -r d; do
+        kill -CONT "$p"
+        timeout 60 virsh -q -c "$uri" list --name | while read -r d; do
             [ -z "$d" ] || virsh -q -c "$uri" destroy "$d" || true
         done
         kill "$p"
