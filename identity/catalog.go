@@ -189,7 +189,7 @@ func (s *Service) GetService(ctx context.Context, id string) (*CatalogService, e
 // ListServices returns catalog services by id; kind "" means every type.
 func (s *Service) ListServices(ctx context.Context, o ListOptions, kind string) ([]*CatalogService, error) {
 	return list(ctx, s, services, o, "identity:service:list", store.Query[CatalogService]{Filter: func(v *CatalogService) bool {
-		return o.match(v.Name) && (kind == "" || v.Type == kind)
+		return o.Match(v.Name) && (kind == "" || v.Type == kind)
 	}})
 }
 
@@ -278,7 +278,7 @@ func (s *Service) ListEndpoints(ctx context.Context, o ListEndpoints) ([]*Endpoi
 
 // Match reports whether an endpoint is selected.
 func (o ListEndpoints) Match(v *Endpoint) bool {
-	return o.match(v.Name) && (o.ServiceID == "" || v.ServiceID == o.ServiceID) && (o.RegionID == "" || v.RegionID == o.RegionID) &&
+	return o.ListOptions.Match(v.Name) && (o.ServiceID == "" || v.ServiceID == o.ServiceID) && (o.RegionID == "" || v.RegionID == o.RegionID) &&
 		(o.Interface == "" || v.Interface == o.Interface)
 }
 

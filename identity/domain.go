@@ -113,7 +113,7 @@ type ListDomains struct {
 // ListDomains returns domains by name.
 func (s *Service) ListDomains(ctx context.Context, o ListDomains) ([]*Domain, error) {
 	found, err := list(ctx, s, projects, o.ListOptions, "identity:domain:list", store.Query[Project]{Index: "name", Prefix: store.Tuple{true},
-		Filter: func(v *Project) bool { return o.match(v.Name) && (o.Enabled == nil || v.Enabled == *o.Enabled) }})
+		Filter: func(v *Project) bool { return o.Match(v.Name) && (o.Enabled == nil || v.Enabled == *o.Enabled) }})
 	var out []*Domain
 	for _, v := range found {
 		out = append(out, v.asDomain())

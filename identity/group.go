@@ -55,7 +55,7 @@ type ListGroups struct {
 
 // ListGroups returns groups by domain and name.
 func (s *Service) ListGroups(ctx context.Context, o ListGroups) ([]*Group, error) {
-	q := store.Query[Group]{Index: "name", Filter: func(v *Group) bool { return o.match(v.Name) }}
+	q := store.Query[Group]{Index: "name", Filter: func(v *Group) bool { return o.Match(v.Name) }}
 	if o.DomainID != "" {
 		q.Prefix = store.Tuple{o.DomainID}
 	}
@@ -187,7 +187,7 @@ func (s *Service) Members(ctx context.Context, groupID string, o ListOptions) ([
 			if err != nil {
 				return err
 			}
-			if o.match(u.Name) {
+			if o.Match(u.Name) {
 				out = append(out, u)
 			}
 		}
@@ -210,7 +210,7 @@ func (s *Service) GroupsOf(ctx context.Context, userID string, o ListOptions) ([
 			if err != nil {
 				return err
 			}
-			if o.match(g.Name) {
+			if o.Match(g.Name) {
 				out = append(out, g)
 			}
 		}

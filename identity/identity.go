@@ -183,3 +183,8 @@ func (s *Service) view(ctx context.Context, fn func(tx *store.Tx) error) error {
 func (s *Service) update(ctx context.Context, fn func(tx *store.Tx) error) error {
 	return s.store.Update(ctx, fn)
 }
+
+// Allow asks the Policy on behalf of the Service's principal about what no other method does.
+func (s *Service) Allow(ctx context.Context, action string, t Target) error {
+	return s.view(ctx, func(tx *store.Tx) error { return s.allow(tx, action, t) })
+}

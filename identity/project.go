@@ -132,7 +132,7 @@ func (s *Service) ListProjects(ctx context.Context, o ListProjects) ([]*Project,
 		all := func(tags []string) bool {
 			return !slices.ContainsFunc(tags, func(t string) bool { return !slices.Contains(v.Tags, t) })
 		}
-		return o.match(v.Name) && (o.ParentID == "" || v.ParentID == o.ParentID) && (o.Enabled == nil || v.Enabled == *o.Enabled) &&
+		return o.Match(v.Name) && (o.ParentID == "" || v.ParentID == o.ParentID) && (o.Enabled == nil || v.Enabled == *o.Enabled) &&
 			all(o.Tags) && (len(o.TagsAny) == 0 || slices.ContainsFunc(o.TagsAny, has(v))) &&
 			(len(o.NotTags) == 0 || !all(o.NotTags)) && !slices.ContainsFunc(o.NotAny, has(v))
 	}

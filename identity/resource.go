@@ -47,7 +47,8 @@ func (f TextFilter) match(text string) bool {
 	return false
 }
 
-func (o ListOptions) match(name string) bool {
+// Match reports whether a name is selected.
+func (o ListOptions) Match(name string) bool {
 	for _, f := range o.Names {
 		if !f.match(name) {
 			return false

@@ -67,7 +67,7 @@ type ListRoles struct {
 // ListRoles returns roles by name.
 func (s *Service) ListRoles(ctx context.Context, o ListRoles) ([]*Role, error) {
 	return list(ctx, s, roles, o.ListOptions, "identity:role:list", store.Query[Role]{Index: "name", Prefix: store.Tuple{o.DomainID},
-		Filter: func(v *Role) bool { return o.match(v.Name) }})
+		Filter: func(v *Role) bool { return o.Match(v.Name) }})
 }
 
 // UpdateRole is a change of a role; nil and absent fields stay as they are.

@@ -93,7 +93,7 @@ type ListUsers struct {
 // ListUsers returns users by domain and name.
 func (s *Service) ListUsers(ctx context.Context, o ListUsers) ([]*User, error) {
 	q := store.Query[User]{Index: "name", Filter: func(v *User) bool {
-		return o.match(v.Name) && (o.Enabled == nil || v.Enabled == *o.Enabled)
+		return o.Match(v.Name) && (o.Enabled == nil || v.Enabled == *o.Enabled)
 	}}
 	if o.DomainID != "" {
 		q.Prefix = store.Tuple{o.DomainID}
