@@ -54,7 +54,7 @@ func eventFields() []field[eventView] {
 		{name: "result", value: func(v eventView) any { return orNull(v.Result) }},
 		{name: "traceback", value: admin(func(v eventView) any { return orNull(v.Details) })},
 		{name: "hostId", since: 62, value: func(v eventView) any { return hostID(v.projectID, v.Host) }},
-		{name: "host", since: 62, value: admin(func(v eventView) any { return orNull(v.Host) })},
+		{name: "host", since: 62, value: admin(func(v eventView) any { return v.Host })},
 		{name: "details", since: 84, value: admin(func(v eventView) any { return orNull(v.Details) })},
 	}
 }

@@ -55,6 +55,7 @@ func serverActions() []action {
 		{name: "trigger_crash_dump", since: 17, shape: null},
 		{name: "addFixedIp", until: 43}, {name: "removeFixedIp", until: 43},
 		{name: "addFloatingIp", until: 43}, {name: "removeFloatingIp", until: 43},
+		{name: "resetNetwork", refuse: 410}, {name: "injectNetworkInfo", refuse: 410},
 		{name: "os-getVNCConsole", until: 5, refuse: 400}, {name: "os-getSPICEConsole", until: 5, refuse: 400},
 		{name: "os-getSerialConsole", until: 5, refuse: 400}, {name: "os-getRDPConsole", until: 5, refuse: 400},
 	}
@@ -112,6 +113,8 @@ func (a *api) cannot(ctx context.Context, r *rest.Request, act *action) error {
 	switch act.refuse {
 	case 400:
 		return fault.New(fault.Invalid, "unavailable console type: the guests here have no consoles but the serial log, os-getConsoleOutput")
+	case 410:
+		return rest.Status(410, "the action "+act.name+" was removed from Nova")
 	case 409:
 		return fault.New(fault.Conflict, "cannot '%s' instance %s while it is in vm_state %s: servers here are never resized or softly deleted", act.name, s.ID, s.VMState)
 	}
