@@ -155,10 +155,11 @@ func (c *core) doApply(ctx context.Context, r *engine.Run[applyState]) error {
 	switch code := fault.CodeOf(err); code {
 	case fault.Unavailable, fault.Timeout, fault.Canceled:
 		return err
-	default:
+	case fault.Invalid, fault.Denied, fault.NotFound, fault.Unsupported, fault.Stale, fault.TooLarge:
 		r.State.Refused = &refusal{code, err.Error()}
+		return nil
 	}
-	return nil
+	return fault.New(fault.Unavailable, "the provider failed: %w", err) // which says nothing against trying again
 }
 
 // commitApply records what the provider has, and goes round again when more has changed meanwhile. What the

@@ -84,6 +84,37 @@ func TestProviderRefuses(t *testing.T) {
 	e.sound()
 }
 
+func TestReconcile(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	remove := e.faults.Fail(inject.Rule{Driver: "network", Method: "Apply", Err: fault.New(fault.Invalid, "this switch has no geneve")})
+	n := e.network(e.alice, network.CreateNetworkRequest{})
+	e.settle()
+	remove()
+	for range 2 { // the second finds nothing to do
+		require.NoError(t, e.svc.Reconcile(e.ctx))
+		e.settle()
+	}
+	require.Len(t, e.operations(n.ID), 2)
+	got, err := e.alice.GetNetwork(e.ctx, n.ID)
+	require.NoError(t, err)
+	require.Equal(t, network.Active, got.Status)
+	e.fake.SetDown(fault.New(fault.Unavailable, "away"))
+	requireCode(t, fault.Unavailable, e.svc.Reconcile(e.ctx))
+}
+
+func TestProviderFailsOnce(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.faults.Fail(inject.Rule{Driver: "network", Method: "Apply", Nth: 1, Err: fault.New(fault.Internal, "disk on fire")})
+	n := e.network(e.alice, network.CreateNetworkRequest{})
+	e.settle()
+	got, err := e.alice.GetNetwork(e.ctx, n.ID)
+	require.NoError(t, err)
+	require.Equal(t, network.Active, got.Status)
+	require.Len(t, e.operations(n.ID), 1)
+}
+
 func TestChangeWhileTheProviderRefuses(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -70,7 +70,14 @@ func (s *Service) makeGroup(tx *store.Tx, g *SecurityGroup) (*SecurityGroup, err
 			g.Rules = append(g.Rules, &SecurityGroupRule{Direction: "ingress", EtherType: ether, RemoteGroupID: g.ID})
 		}
 	}
-	if err := s.book.Reserve(tx, g.ProjectID, map[string]int64{"security_group": 1, "security_group_rule": int64(len(g.Rules))}); err != nil {
+	reserve := s.book.Reserve
+	if g.Default {
+		reserve = s.book.Count // no limit stands in the way of a port
+	}
+	if err := reserve(tx, g.ProjectID, map[string]int64{"security_group": 1}); err != nil {
+		return nil, err
+	}
+	if err := s.book.Count(tx, g.ProjectID, map[string]int64{"security_group_rule": int64(len(g.Rules))}); err != nil {
 		return nil, err
 	}
 	if err := groups.Insert(tx, g); err != nil {

@@ -128,6 +128,21 @@ func (b *Book) Reserve(tx *store.Tx, projectID string, amounts map[string]int64)
 	return b.keep(tx, a)
 }
 
+// Count counts amounts without a look at the limits, for what comes with something else.
+func (b *Book) Count(tx *store.Tx, projectID string, amounts map[string]int64) error {
+	a, _, err := b.open(tx, projectID)
+	if err != nil {
+		return err
+	}
+	for name, n := range amounts {
+		if r, err := b.resource(name); err != nil || n < 0 || r.Uncounted {
+			return fault.New(fault.Internal, "quota: %d of %s cannot be counted", n, name)
+		}
+		a.add(name, n)
+	}
+	return b.keep(tx, a)
+}
+
 // Release takes amounts off the count of a project.
 func (b *Book) Release(tx *store.Tx, projectID string, amounts map[string]int64) error {
 	a, _, err := b.open(tx, projectID)
