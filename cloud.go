@@ -52,7 +52,7 @@ func New(ctx context.Context, opt Options) (*Cloud, error) {
 		}
 		return nil, err
 	}
-	c.retain()
+	c.tidy()
 	return c, nil
 }
 
@@ -100,7 +100,7 @@ func (c *Cloud) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.image, err = image.New(image.Options{Store: o.Store, Engine: c.engine, Data: o.Images, Policy: o.Policy, Clock: o.Clock, Log: o.Log})
+	c.image, err = image.New(image.Options{Store: o.Store, Engine: c.engine, Data: o.Images, Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log})
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (c *Cloud) open(ctx context.Context) (err error) {
 		return err
 	}
 	c.compute, err = compute.New(compute.Options{Store: o.Store, Engine: c.engine, CloudID: c.id, Image: c.image, Network: c.network,
-		Scheduler: o.Scheduler, Hypervisors: o.Hypervisors, Policy: o.Policy, Clock: o.Clock, Log: o.Log,
+		Scheduler: o.Scheduler, Hypervisors: o.Hypervisors, Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log,
 		Heartbeat: o.Heartbeat, DownAfter: o.DownAfter, NoConfigDrive: o.NoConfigDrive})
 	if err != nil {
 		return err
@@ -186,16 +186,32 @@ func (c *Cloud) Kill() {
 	})
 }
 
-// retain drops, every hour, what is older than the retention time.
-func (c *Cloud) retain() {
-	c.opt.Clock.AfterFunc(time.Hour, func() {
-		if c.ctx.Err() != nil {
-			return
+// every calls f again and again, d apart, until Close.
+func (c *Cloud) every(d time.Duration, f func()) {
+	c.opt.Clock.AfterFunc(d, func() {
+		if c.ctx.Err() == nil {
+			f()
+			c.every(d, f)
 		}
+	})
+}
+
+// tidy drops, every hour, what is older than the retention time, and looks every few minutes for image data that came late.
+func (c *Cloud) tidy() {
+	c.every(time.Hour, func() {
 		if err := c.prune(c.ctx); err != nil && c.ctx.Err() == nil {
 			c.opt.Log.Warn("old operations and events could not be dropped; it is tried again in an hour", "error", err)
 		}
-		c.retain()
+	})
+	c.every(4*time.Minute, func() {
+		_, unknown, err := c.image.Sweep(c.ctx)
+		if err != nil && c.ctx.Err() == nil {
+			c.opt.Log.Warn("image data could not be compared with the images; it is tried again in 4 minutes", "error", err)
+		}
+		if len(unknown) > 0 {
+			c.opt.Log.Error("the image store holds data that no record knows: it was left alone; was the store restored from an older backup?",
+				"count", len(unknown), "first", unknown[0])
+		}
 	})
 }
 

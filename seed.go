@@ -187,7 +187,7 @@ func seedImage(ctx context.Context, sys *image.Service, s Seed, out *Seeded) err
 	if s.DiskFormat == "" {
 		s.DiskFormat = "raw"
 	}
-	have, _, err := sys.List(ctx, image.Query{Name: s.ImageName, Owner: out.AdminProjectID})
+	have, _, err := sys.List(ctx, image.Query{Names: []string{s.ImageName}, Owner: out.AdminProjectID})
 	if err != nil {
 		return err
 	}

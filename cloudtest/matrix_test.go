@@ -207,10 +207,10 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// call is the n-th call of a method of any driver.
+// call is the n-th call of a method of a driver; driver is "" for those of whichever host was picked.
 type call struct {
-	method string
-	nth    int
+	driver, method string
+	nth            int
 }
 
 // faults is what can happen to a call, by the rule that makes it so.
@@ -229,7 +229,7 @@ var faults = []struct {
 }
 
 // observed are the methods that only look: their failure is a host's or the sweep's business.
-var observed = []string{"Host", "Guests", "Networks", "Images", "Begin", "Commit", "Resolve", "Get", "Scan", "Apply.store"}
+var observed = []string{"Host", "Guests", "Networks", "Images"}
 
 // undisturbed runs the scenario, with every effect and closure twice, and returns what happened in it.
 func (s scenario) undisturbed(t *testing.T) (calls []call, commits int) {
@@ -248,7 +248,11 @@ func (s scenario) undisturbed(t *testing.T) (calls []call, commits int) {
 			continue
 		}
 		seen[c.Method]++
-		calls = append(calls, call{c.Method, seen[c.Method]})
+		driver := c.Driver
+		if strings.HasPrefix(driver, "host-") {
+			driver = ""
+		}
+		calls = append(calls, call{driver, c.Method, seen[c.Method]})
 	}
 	require.NotEmpty(t, calls, "the scenario calls no driver")
 	return calls, e.Commits() - start
@@ -304,7 +308,7 @@ func (s scenario) faulty(t *testing.T, c call, f struct {
 		e := New(t, Options{Once: once})
 		id := s.prepare(e)
 		r := f.rule
-		r.Method, r.Nth = c.method, c.nth
+		r.Driver, r.Method, r.Nth = c.driver, c.method, c.nth
 		e.Fail(r)
 		s.tolerant(e, id)
 		s.verify(e, id, s.final)
@@ -322,7 +326,7 @@ func (s scenario) tolerant(e *Env, id string) {
 func (s scenario) crashInCall(t *testing.T, c call, when inject.When) {
 	e := New(t, Options{Once: true})
 	id := s.prepare(e)
-	e.Fail(inject.Rule{Method: c.method, Nth: c.nth, When: when, Do: e.Kill, Err: errors.New("the caller is dead")})
+	e.Fail(inject.Rule{Driver: c.driver, Method: c.method, Nth: c.nth, When: when, Do: e.Kill, Err: errors.New("the caller is dead")})
 	s.tolerant(e, id)
 	s.verify(e, id, s.final)
 }
@@ -342,7 +346,7 @@ func (s scenario) frozenInCall(t *testing.T, c call) {
 	held := make(chan struct{})
 	asleep, thaw := context.WithCancel(context.Background())
 	defer thaw()
-	e.Fail(inject.Rule{Method: c.method, Nth: c.nth, Hold: func() {
+	e.Fail(inject.Rule{Driver: c.driver, Method: c.method, Nth: c.nth, Hold: func() {
 		close(held)
 		e.clock.Sleep(asleep, -1)
 	}})

@@ -11,7 +11,7 @@ import (
 )
 
 // settleLimit is how much virtual time Settle gives operations to end.
-const settleLimit = 4 * time.Hour
+const settleLimit = 25 * time.Hour
 
 // poke says that something about the engine's load may have changed.
 func (e *Env) poke() {
@@ -46,7 +46,7 @@ func (e *Env) Jump(d time.Duration) { e.clock.Jump(d) }
 func (e *Env) Now() time.Time { return e.clock.Now() }
 
 // Settle moves the clock until every operation has ended. Operations that do not end
-// within four hours of virtual time fail the test, with what they wait for.
+// within 25 hours of virtual time, more than the longest limit of a step, fail the test, with what they wait for.
 func (e *Env) Settle() {
 	e.t.Helper()
 	if err := e.settle(); err != nil {
