@@ -10,23 +10,16 @@ package openstack
 
 import (
 	"fmt"
-	"log/slog"
 	"net/http"
 	"time"
 
-	"github.com/nubecula/cloud/identity"
-	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud"
+	"github.com/nubecula/cloud/openstack/internal/glance"
+	"github.com/nubecula/cloud/openstack/internal/keystone"
+	"github.com/nubecula/cloud/openstack/internal/neutron"
+	"github.com/nubecula/cloud/openstack/internal/nova"
 	"github.com/nubecula/cloud/openstack/internal/rest"
-	"github.com/nubecula/cloud/store"
 )
-
-// Services are what the APIs are views of. Store and Identity are required; the API of another that is nil is not served.
-type Services struct {
-	Store    *store.Store
-	Identity *identity.Service
-	Clock    clock.Clock  // nil means the machine's
-	Log      *slog.Logger // nil means nowhere
-}
 
 // Options change how a cloud is served. nil is fine, and so is the zero value of every field.
 type Options struct {
@@ -39,19 +32,25 @@ type Options struct {
 	Stall time.Duration
 	// MaxBody is how many bytes the body of most calls may have; image data is bounded elsewhere. 0 means 1 MiB.
 	MaxBody int64
+	// Region is the one that the catalog shows. "" means RegionOne.
+	Region string
 }
 
-// Handler returns the APIs of a cloud. It panics when a required service is missing or PublicURL is not a URL.
-func Handler(s Services, opt *Options) http.Handler {
+// Handler returns the APIs of a cloud. It panics when PublicURL is not a URL.
+func Handler(c *cloud.Cloud, opt *Options) http.Handler {
 	if opt == nil {
 		opt = &Options{}
 	}
-	if s.Store == nil || s.Identity == nil {
-		panic("openstack: Services needs Store and Identity")
-	}
+	nobody := c.As(nil) // each call acts for whom its token names
 	frame, err := rest.New(rest.Config{
-		APIs: apis(s), Store: s.Store, Clock: s.Clock, Log: s.Log,
-		Authenticate: s.Identity.Validate,
+		APIs: []rest.API{
+			keystone.New(nobody.Identity, keystone.Options{Region: opt.Region, Services: []rest.Service{rest.Compute, rest.Image, rest.Network}}),
+			glance.New(nobody.Image, c.Store()),
+			neutron.New(nobody.Network),
+			nova.New(nobody.Compute, nobody.Network, c.Clock()),
+		},
+		Store: c.Store(), Clock: c.Clock(), Log: c.Log(),
+		Authenticate: nobody.Identity.Validate,
 		PublicURL:    opt.PublicURL, Timeout: opt.Timeout, Stall: opt.Stall, MaxBody: opt.MaxBody,
 	})
 	if err != nil {
@@ -70,10 +69,4 @@ func Handler(s Services, opt *Options) http.Handler {
 // of idleness. Bodies have no limit of time here, since uploads may be long: the Handler has one for each call.
 func Server(h http.Handler) *http.Server {
 	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
-}
-
-// apis are the views of the services that there are.
-func apis(s Services) []rest.API {
-	var list []rest.API
-	return list
 }
