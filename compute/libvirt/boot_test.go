@@ -130,6 +130,26 @@ func TestRestart(t *testing.T) {
 		out, err := exec.Command(r.host, verb).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}
+	for range 3 { // with calls under way, which end with an error and do no harm
+		var wg sync.WaitGroup
+		until, enough := context.WithCancel(t.Context())
+		for range 20 {
+			wg.Go(func() {
+				for until.Err() == nil {
+					_, err := b.d.Guests(t.Context())
+					if err != nil && !fault.Is(err, fault.Unavailable) {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		host("kill")
+		host("start")
+		enough()
+		wg.Wait()
+	}
+	b.note("killed and started libvirtd three times under load")
+
 	host("kill")
 	b.note("killed libvirtd")
 	_, err := b.d.Host(t.Context())

@@ -63,13 +63,21 @@ func (d *Driver) Start(ctx context.Context, r computedriver.Ref) error {
 		if err := d.refuseOld(r); err != nil { // an Undefine broke off
 			return err
 		}
-		switch p, err := powerOf(dom); {
+		p, err := powerOf(dom)
+		switch {
 		case err != nil || p == computedriver.Running:
 			return err
 		case p == computedriver.Paused:
-			return dom.Resume()
+			err = dom.Resume()
+		default:
+			err = dom.Create()
 		}
-		return dom.Create()
+		if err != nil { // a process that died may have started it just now
+			if p, again := powerOf(dom); again == nil && p == computedriver.Running {
+				return nil
+			}
+		}
+		return err
 	})
 	if fault.Is(err, fault.NotFound) {
 		if old := d.refuseOld(r); old != nil {
