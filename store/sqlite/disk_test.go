@@ -1,0 +1,147 @@
+package sqlite
+
+import (
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+	"modernc.org/libc"
+	lib "modernc.org/sqlite/lib"
+)
+
+// disk stands between a Driver's writing connection and its files: it can fail a write or a sync, and
+// knows what a power cut would leave.
+type disk struct {
+	mu    sync.Mutex
+	files map[string]*image // by suffix: "" and "-wal"
+	fail  func(file, op string) int32
+	keep  []any // functions that only SQLite refers to
+}
+
+// image is a file as the platter has it, and the writes that are not sure yet.
+type image struct {
+	synced  []byte
+	pending []unsure
+}
+
+type unsure struct {
+	at   int64
+	data []byte
+}
+
+func (w unsure) apply(b []byte) []byte {
+	if end := int(w.at) + len(w.data); end > len(b) {
+		b = append(b, make([]byte, end-len(b))...)
+	}
+	copy(b[w.at:], w.data)
+	return b
+}
+
+type (
+	writeFunc = func(*libc.TLS, uintptr, uintptr, int32, lib.Tsqlite3_int64) int32
+	syncFunc  = func(*libc.TLS, uintptr, int32) int32
+	truncFunc = func(*libc.TLS, uintptr, lib.Tsqlite3_int64) int32
+)
+
+func function[F any](p uintptr) F { return *(*F)(unsafe.Pointer(&struct{ p uintptr }{p})) }
+
+// newDisk puts a disk under an open Driver.
+func newDisk(t testing.TB, d *Driver) *disk {
+	t.Helper()
+	k := &disk{files: map[string]*image{}}
+	d.w.mu.Lock()
+	defer d.w.mu.Unlock()
+	require.NoError(t, d.w.exec("BEGIN IMMEDIATE")) // opens the log
+	require.NoError(t, d.w.exec("ROLLBACK"))
+	k.intercept(t, d, "", lib.SQLITE_FCNTL_FILE_POINTER)
+	k.intercept(t, d, "-wal", lib.SQLITE_FCNTL_JOURNAL_POINTER)
+	return k
+}
+
+func (k *disk) intercept(t testing.TB, d *Driver, name string, op int32) {
+	c := d.w
+	require.EqualValues(t, lib.SQLITE_OK, lib.Xsqlite3_file_control(c.tls, c.db, c.arena.copyIn("main\x00"), op, c.out))
+	c.arena.reset()
+	file := word(c.out)
+	require.NotZero(t, file)
+	now, err := os.ReadFile(d.path + name)
+	require.NoError(t, err)
+	img := &image{synced: now}
+	k.files[name] = img
+
+	at := func(p uintptr) *lib.Tsqlite3_io_methods { return *(**lib.Tsqlite3_io_methods)(unsafe.Pointer(&p)) }
+	old := at(word(file))
+	own := libc.Xmalloc(c.tls, libc.Tsize_t(unsafe.Sizeof(*old)))
+	*at(own) = *old
+	xWrite, xSync, xTruncate := function[writeFunc](old.FxWrite), function[syncFunc](old.FxSync), function[truncFunc](old.FxTruncate)
+	var w writeFunc = func(tls *libc.TLS, f, p uintptr, n int32, off lib.Tsqlite3_int64) int32 {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if rc := k.failure(name, "write"); rc != 0 {
+			return rc
+		}
+		img.pending = append(img.pending, unsure{off, append([]byte(nil), memory(p, int(n))...)})
+		return xWrite(tls, f, p, n, off)
+	}
+	var s syncFunc = func(tls *libc.TLS, f uintptr, flags int32) int32 {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if rc := k.failure(name, "sync"); rc != 0 {
+			return rc
+		}
+		for _, w := range img.pending {
+			img.synced = w.apply(img.synced)
+		}
+		img.pending = nil
+		return xSync(tls, f, flags)
+	}
+	var tr truncFunc = func(tls *libc.TLS, f uintptr, size lib.Tsqlite3_int64) int32 {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if size < lib.Tsqlite3_int64(len(img.synced)) {
+			img.synced = img.synced[:size]
+		}
+		return xTruncate(tls, f, size)
+	}
+	k.keep = append(k.keep, w, s, tr)
+	at(own).FxWrite, at(own).FxSync, at(own).FxTruncate = pointer(w), pointer(s), pointer(tr)
+	**(**uintptr)(unsafe.Pointer(&file)) = own
+}
+
+func (k *disk) failure(file, op string) int32 {
+	if k.fail == nil {
+		return 0
+	}
+	return k.fail(file, op)
+}
+
+// failing sets what fails from now on: f returns SQLite's code for an operation, or 0.
+func (k *disk) failing(f func(file, op string) int32) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.fail = f
+}
+
+// cut writes to path what a power cut would leave now: all that was synced, and of each other write the
+// whole, a part, or nothing.
+func (k *disk) cut(t testing.TB, path string, rnd *rand.Rand) {
+	t.Helper()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name, img := range k.files {
+		b := append([]byte(nil), img.synced...)
+		for _, w := range img.pending {
+			switch rnd.IntN(3) {
+			case 0:
+				b = w.apply(b)
+			case 1:
+				w.data = w.data[:rnd.IntN(len(w.data)+1)]
+				b = w.apply(b)
+			}
+		}
+		require.NoError(t, os.WriteFile(path+name, b, 0o600))
+	}
+}

@@ -1,0 +1,212 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	lib "modernc.org/sqlite/lib"
+
+	"github.com/nubecula/cloud/event"
+	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/store"
+)
+
+type item struct {
+	ID, Text string
+}
+
+var items = store.Define(store.Spec[item]{Kind: "item", Version: 1, ID: func(i *item) string { return i.ID },
+	Indexes: []store.Index[item]{{Name: "text", Keys: func(i *item) []store.Tuple { return []store.Tuple{{i.Text[:min(8, len(i.Text))]}} }}}})
+
+func open(t testing.TB, path string) (*Driver, *store.Store) {
+	t.Helper()
+	d, err := Open(path, nil)
+	require.NoError(t, err)
+	s, err := store.New(d, store.Options{Key: make([]byte, store.KeySize)})
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Close() })
+	return d, s
+}
+
+func put(s *store.Store, id, text string) error {
+	return s.Update(context.Background(), func(tx *store.Tx) error {
+		tx.Emit(event.Event{Type: "put", ID: id})
+		return items.Put(tx, &item{id, text})
+	})
+}
+
+func all(t testing.TB, s *store.Store) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	require.NoError(t, s.View(context.Background(), func(tx *store.Tx) error {
+		for v, err := range items.Each(tx, store.Query[item]{Index: "text"}) {
+			if err != nil {
+				return err
+			}
+			out[v.ID] = v.Text
+		}
+		return nil
+	}))
+	found, err := store.Check(context.Background(), s, items)
+	require.NoError(t, err)
+	require.Empty(t, found)
+	return out
+}
+
+// TestSyncFails: after a failed fsync nobody knows, and nothing works, until the file is opened again.
+func TestSyncFails(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "cloud.db")
+	d, s := open(t, path)
+	require.NoError(t, put(s, "1", "one"))
+	k := newDisk(t, d)
+	k.failing(func(file, op string) int32 {
+		if op == "sync" {
+			return lib.SQLITE_IOERR_FSYNC
+		}
+		return 0
+	})
+	err := put(s, "2", "two")
+	require.True(t, fault.Is(err, fault.Timeout), "%v", err)
+	require.ErrorIs(t, err, store.ErrBroken)
+	require.ErrorContains(t, err, path)
+	k.failing(nil)
+	err = put(s, "3", "three")
+	require.True(t, fault.Is(err, fault.Unavailable), "%v", err)
+	require.ErrorContains(t, err, "opened again")
+	require.ErrorIs(t, s.View(context.Background(), func(*store.Tx) error { return nil }), store.ErrBroken)
+	require.NoError(t, s.Close())
+	_, s = open(t, path)
+	have := all(t, s)
+	require.Equal(t, "one", have["1"])
+	require.NotContains(t, have, "3")
+	require.NoError(t, put(s, "3", "three"))
+}
+
+// TestLogFull: a full disk under the log fails the transaction and nothing else.
+func TestLogFull(t *testing.T) {
+	t.Parallel()
+	d, s := open(t, filepath.Join(t.TempDir(), "cloud.db"))
+	k := newDisk(t, d)
+	require.NoError(t, put(s, "1", "one"))
+	k.failing(func(file, op string) int32 {
+		if op == "write" {
+			return lib.SQLITE_FULL
+		}
+		return 0
+	})
+	for range 3 {
+		err := put(s, "2", "two")
+		require.True(t, fault.Is(err, fault.Exhausted), "%v", err)
+	}
+	require.Equal(t, map[string]string{"1": "one"}, all(t, s))
+	k.failing(nil)
+	require.NoError(t, put(s, "2", "two"))
+	require.Equal(t, map[string]string{"1": "one", "2": "two"}, all(t, s))
+}
+
+// TestCheckpointFails: a failed fsync of the file itself, which SQLite would pass over, stops the work as well.
+func TestCheckpointFails(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "cloud.db")
+	d, s := open(t, path)
+	k := newDisk(t, d)
+	require.NoError(t, put(s, "1", "one"))
+	k.failing(func(file, op string) int32 {
+		if file == "" && op == "sync" {
+			return lib.SQLITE_IOERR_FSYNC
+		}
+		return 0
+	})
+	d.w.mu.Lock()
+	d.w.frames = checkpointFrames
+	d.w.mu.Unlock()
+	err := put(s, "2", "two")
+	require.True(t, fault.Is(err, fault.Unavailable), "%v", err)
+	require.ErrorIs(t, err, store.ErrBroken)
+	require.NoError(t, s.Close())
+	_, s = open(t, path)
+	require.Equal(t, map[string]string{"1": "one"}, all(t, s), "the log still had it")
+}
+
+// TestPowerCut: whatever a power cut leaves of the writes that were not synced, what was answered is there.
+func TestPowerCut(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	dir := t.TempDir()
+	d, s := open(t, filepath.Join(dir, "cloud.db"))
+	require.NoError(t, put(s, "first", "0"))
+	k := newDisk(t, d)
+	var mu sync.Mutex
+	want := map[string]string{"first": "0"} // what was answered
+	maybe := map[string]string{}            // what was asked for
+	cuts, ops := 0, 0
+	cut := func() {
+		path := filepath.Join(dir, fmt.Sprintf("cut%d.db", cuts))
+		cuts++
+		mu.Lock()
+		must, may := clone(want), clone(maybe)
+		mu.Unlock()
+		k.cut(t, path, rnd)
+		_, s := open(t, path)
+		have := all(t, s)
+		for id, text := range must {
+			if have[id] != text && have[id] != may[id] {
+				t.Fatalf("seed %d, cut %d: %s is %.20q, answered was %.20q", seed, cuts, id, have[id], text)
+			}
+		}
+		for id, text := range have {
+			if text != must[id] && text != may[id] {
+				t.Fatalf("seed %d, cut %d: %s is %.20q, nobody asked for that", seed, cuts, id, text)
+			}
+		}
+		events, err := s.Events(context.Background(), 0, 10000)
+		require.NoError(t, err)
+		for i, e := range events {
+			require.EqualValues(t, i+1, e.Seq)
+		}
+		require.NoError(t, s.Close())
+	}
+	k.failing(func(string, string) int32 { // just before a write or sync
+		if ops++; ops%23 == 0 {
+			k.mu.Unlock()
+			cut()
+			k.mu.Lock()
+		}
+		return 0
+	})
+	for i := range 150 {
+		id, text := fmt.Sprint(rnd.IntN(30)), fmt.Sprint(i, strings.Repeat("x", rnd.IntN(3000)))
+		mu.Lock()
+		maybe[id] = text
+		mu.Unlock()
+		if i%40 == 39 { // move the log into the file
+			d.w.mu.Lock()
+			d.w.frames = checkpointFrames
+			d.w.mu.Unlock()
+		}
+		require.NoError(t, put(s, id, text))
+		mu.Lock()
+		want[id] = text
+		mu.Unlock()
+		if i%10 == 0 {
+			cut()
+		}
+	}
+	require.Greater(t, cuts, 20)
+}
+
+func clone(m map[string]string) map[string]string {
+	out := map[string]string{}
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
