@@ -10,10 +10,12 @@ package openstack
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/nubecula/cloud"
+	"github.com/nubecula/cloud/internal/request"
 	"github.com/nubecula/cloud/openstack/internal/glance"
 	"github.com/nubecula/cloud/openstack/internal/keystone"
 	"github.com/nubecula/cloud/openstack/internal/neutron"
@@ -32,8 +34,6 @@ type Options struct {
 	Stall time.Duration
 	// MaxBody is how many bytes the body of most calls may have; image data is bounded elsewhere. 0 means 1 MiB.
 	MaxBody int64
-	// Region is the one that the catalog shows. "" means RegionOne.
-	Region string
 }
 
 // Handler returns the APIs of a cloud. It panics when PublicURL is not a URL.
@@ -44,12 +44,12 @@ func Handler(c *cloud.Cloud, opt *Options) http.Handler {
 	nobody := c.As(nil) // each call acts for whom its token names
 	frame, err := rest.New(rest.Config{
 		APIs: []rest.API{
-			keystone.New(nobody.Identity, keystone.Options{Region: opt.Region, Services: []rest.Service{rest.Compute, rest.Image, rest.Network}}),
+			keystone.New(nobody.Identity, keystone.Options{Services: []rest.Service{rest.Identity, rest.Image, rest.Network, rest.Compute}}),
 			glance.New(nobody.Image, c.Store()),
 			neutron.New(nobody.Network),
 			nova.New(nobody.Compute, nobody.Network, c.Clock()),
 		},
-		Store: c.Store(), Clock: c.Clock(), Log: c.Log(),
+		Store: c.Store(), Clock: c.Clock(), Log: slog.New(request.Handler(c.Log().Handler())),
 		Authenticate: nobody.Identity.Validate,
 		PublicURL:    opt.PublicURL, Timeout: opt.Timeout, Stall: opt.Stall, MaxBody: opt.MaxBody,
 	})
