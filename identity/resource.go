@@ -111,7 +111,7 @@ func modify[T any](ctx context.Context, s *Service, c *store.Collection[T], id, 
 		if err := change(tx, v); err != nil {
 			return err
 		}
-		s.emit(tx, c.Kind(), "updated", id)
+		s.emit(tx, target(v).Kind, "updated", id)
 		return c.Put(tx, v)
 	})
 	if err != nil {
@@ -133,7 +133,7 @@ func remove[T any](ctx context.Context, s *Service, c *store.Collection[T], id, 
 		if err := before(tx, v); err != nil {
 			return err
 		}
-		s.emit(tx, c.Kind(), "deleted", id)
+		s.emit(tx, target(v).Kind, "deleted", id)
 		return c.Delete(tx, id)
 	})
 }

@@ -283,6 +283,9 @@ func TestEventsAndHashedPasswordsInATransaction(t *testing.T) {
 		return err
 	}))
 	e.login(login(id, "top secret", nil))
+	v := must(e.sys.CreateService(e.ctx, identity.CatalogService{Type: "x"}))(t)
+	must(e.sys.UpdateService(e.ctx, v.ID, identity.UpdateService{Name: ptr("n")}))(t)
+	must(e.sys.UpdateProject(e.ctx, "default", identity.UpdateProject{Description: ptr("d")}))(t)
 	var types []string
 	for _, ev := range must(e.store.Events(e.ctx, 0, 1000))(t) {
 		types = append(types, ev.Type)
@@ -290,6 +293,8 @@ func TestEventsAndHashedPasswordsInATransaction(t *testing.T) {
 	}
 	require.Contains(t, types, "identity.user.created")
 	require.Contains(t, types, "identity.role_assignment.created")
+	require.Contains(t, types, "identity.service.updated")
+	require.Contains(t, types, "identity.domain.updated")
 }
 
 func TestLockedPassword(t *testing.T) {
