@@ -33,7 +33,13 @@ func ID(ctx context.Context) string {
 }
 
 // Handler wraps a slog handler: records logged with a context that carries a request id get the attribute request_id.
-func Handler(h slog.Handler) slog.Handler { return handler{h} }
+// One that is wrapped already is returned as it is.
+func Handler(h slog.Handler) slog.Handler {
+	if _, ok := h.(handler); ok {
+		return h
+	}
+	return handler{h}
+}
 
 type handler struct{ slog.Handler }
 
