@@ -2,6 +2,7 @@ package network
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -19,17 +20,18 @@ func Collections() []store.AnyCollection {
 
 // audit collects what Check finds.
 type audit struct {
-	tx     *store.Tx
-	counts map[string]map[string]int64      // of quota, by project and resource
-	held   map[string]map[netip.Addr]string // addresses that ports and debts have, by subnet
-	found  []string
+	tx       *store.Tx
+	counts   map[string]map[string]int64      // of quota, by project and resource
+	held     map[string]map[netip.Addr]string // addresses that ports and debts have, by subnet
+	segments map[string]int                   // how many networks have an id of a pool
+	found    []string
 }
 
 // Check recounts everything and returns a line for each thing that is not as it should be: references
 // to what is not there, addresses that the ledger and the ports do not agree on, quota.
 func (s *Service) Check(tx *store.Tx) ([]string, error) {
-	a := &audit{tx: tx, counts: map[string]map[string]int64{}, held: map[string]map[netip.Addr]string{}}
-	for _, part := range []func() error{a.networks, a.ports, a.debts, a.addresses, a.groups} {
+	a := &audit{tx: tx, counts: map[string]map[string]int64{}, held: map[string]map[netip.Addr]string{}, segments: map[string]int{}}
+	for _, part := range []func() error{a.networks, a.segmentPools, a.ports, a.debts, a.addresses, a.groups} {
 		if err := part(); err != nil {
 			return nil, err
 		}
@@ -67,6 +69,9 @@ func (a *audit) networks() error {
 		if err := want(a, topologies, n.ID, "network "+n.ID); err != nil {
 			return err
 		}
+		if err := a.segment(n); err != nil {
+			return err
+		}
 		for _, id := range n.Subnets {
 			v, err := subnets.Get(a.tx, id)
 			if fault.Is(err, fault.NotFound) || err == nil && v.NetworkID != n.ID {
@@ -74,6 +79,17 @@ func (a *audit) networks() error {
 			} else if err != nil {
 				return err
 			}
+		}
+	}
+	for t, err := range topologies.Each(a.tx, store.Query[topology]{}) {
+		if err != nil {
+			return err
+		}
+		if t.Removed {
+			continue
+		}
+		if err := want(a, networks, t.NetworkID, "the topology of network "+t.NetworkID); err != nil {
+			return err
 		}
 	}
 	for v, err := range subnets.Each(a.tx, store.Query[Subnet]{}) {
@@ -87,6 +103,38 @@ func (a *audit) networks() error {
 			a.say("subnet %s is not listed by its network %s", v.ID, v.NetworkID)
 		} else if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// segment says so when the id of a network's segment is not its own.
+func (a *audit) segment(n *Network) error {
+	if n.Segment.Type == "local" || n.Segment.Type == "flat" {
+		return nil
+	}
+	pool := segmentPool(n.Segment)
+	a.segments[pool]++
+	by, err := ipam.Owner(a.tx, pool, number(n.Segment.ID))
+	if err == nil && by != n.ID {
+		a.say("network %s has %s segment %d, which the ledger gives to %q", n.ID, n.Segment.Type, n.Segment.ID, by)
+	}
+	return err
+}
+
+func (a *audit) segmentPools() error {
+	for _, pool := range slices.Sorted(maps.Keys(a.segments)) {
+		lines, err := ipam.Verify(a.tx, pool)
+		if err != nil {
+			return err
+		}
+		a.found = append(a.found, lines...)
+		taken, err := ipam.Held(a.tx, pool)
+		if err != nil {
+			return err
+		}
+		if len(taken) != a.segments[pool] {
+			a.say("pool %s has given out %d ids, %d networks have one", pool, len(taken), a.segments[pool])
 		}
 	}
 	return nil

@@ -109,9 +109,9 @@ func (s *Service) GetSecurityGroup(ctx context.Context, id string) (g *SecurityG
 func (s *Service) ListSecurityGroups(ctx context.Context, f SecurityGroupFilter) (out []*SecurityGroup, err error) {
 	run := s.store.View
 	missing := false
-	if s.who != nil && s.who.ProjectID != "" {
+	if s.project() != "" {
 		if err := s.store.View(ctx, func(tx *store.Tx) error {
-			_, err := groups.Find(tx, "default", s.who.ProjectID)
+			_, err := groups.Find(tx, "default", s.project())
 			missing = fault.Is(err, fault.NotFound)
 			return nil
 		}); err != nil {
@@ -126,11 +126,11 @@ func (s *Service) ListSecurityGroups(ctx context.Context, f SecurityGroupFilter)
 			return err
 		}
 		if missing {
-			if _, err := s.defaultGroup(tx, s.who.ProjectID); err != nil {
+			if _, err := s.defaultGroup(tx, s.project()); err != nil {
 				return err
 			}
 		}
-		project := s.who.ProjectID
+		project := s.project()
 		sets := []store.Query[SecurityGroup]{{}}
 		if !s.seesAll("security_group") {
 			sets[0] = store.Query[SecurityGroup]{Index: "project", Prefix: store.Tuple{project}}

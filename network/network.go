@@ -180,6 +180,14 @@ func (s *Service) check(tx *store.Tx, action string, t identity.Target) error {
 	return s.policy.Check(s.who, action, t)
 }
 
+// project is the one that the principal acts in; "" when there is none.
+func (s *Service) project() string {
+	if s.who == nil {
+		return ""
+	}
+	return s.who.ProjectID
+}
+
 // owner decides to which project a new thing belongs: that of the principal, or the one asked for.
 func (s *Service) owner(asked, kind string) (string, error) {
 	if s.who == nil {

@@ -90,7 +90,7 @@ func (s *Service) ListNetworks(ctx context.Context, f NetworkFilter) (out []*Net
 				sets = []store.Query[Network]{{Index: "project", Prefix: store.Tuple{f.ProjectID}}}
 			}
 		} else {
-			sets = append(sets, store.Query[Network]{Index: "project", Prefix: store.Tuple{s.who.ProjectID}}, store.Query[Network]{Index: "public"})
+			sets = append(sets, store.Query[Network]{Index: "project", Prefix: store.Tuple{s.project()}}, store.Query[Network]{Index: "public"})
 		}
 		out, err = gather(tx, networks, networkID, f.IDs, sets, func(n *Network) bool {
 			return (f.ProjectID == "" || n.ProjectID == f.ProjectID) && oneOf(f.Names, n.Name) && (f.Keep == nil || f.Keep(n)) &&

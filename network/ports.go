@@ -126,8 +126,8 @@ func (s *Service) portSets(tx *store.Tx, f PortFilter) (sets []store.Query[Port]
 	case s.seesAll("port"):
 		return []store.Query[Port]{{}}, nil
 	}
-	by("project", []string{s.who.ProjectID})
-	for n, err := range networks.Each(tx, store.Query[Network]{Index: "project", Prefix: store.Tuple{s.who.ProjectID}}) {
+	by("project", []string{s.project()})
+	for n, err := range networks.Each(tx, store.Query[Network]{Index: "project", Prefix: store.Tuple{s.project()}}) {
 		if err != nil {
 			return nil, err
 		}

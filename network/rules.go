@@ -95,8 +95,8 @@ func (s *Service) ListSecurityGroupRules(ctx context.Context, f SecurityGroupRul
 		case s.seesAll("security_group_rule"):
 			sets = append(sets, store.Query[SecurityGroupRule]{Index: "project", Prefix: store.Tuple{f.ProjectID}})
 		default:
-			sets = append(sets, store.Query[SecurityGroupRule]{Index: "project", Prefix: store.Tuple{s.who.ProjectID}})
-			for g, err := range groups.Each(tx, store.Query[SecurityGroup]{Index: "project", Prefix: store.Tuple{s.who.ProjectID}}) {
+			sets = append(sets, store.Query[SecurityGroupRule]{Index: "project", Prefix: store.Tuple{s.project()}})
+			for g, err := range groups.Each(tx, store.Query[SecurityGroup]{Index: "project", Prefix: store.Tuple{s.project()}}) {
 				if err != nil {
 					return err
 				}

@@ -96,7 +96,7 @@ func (s *Service) ListSubnets(ctx context.Context, f SubnetFilter) (out []*Subne
 		case s.seesAll("subnet"):
 			sets = append(sets, store.Query[Subnet]{})
 		default:
-			sets = append(sets, store.Query[Subnet]{Index: "project", Prefix: store.Tuple{s.who.ProjectID}})
+			sets = append(sets, store.Query[Subnet]{Index: "project", Prefix: store.Tuple{s.project()}})
 			visible, err := s.ListNetworks(tx.Context(), NetworkFilter{})
 			if err != nil {
 				return err
