@@ -94,6 +94,14 @@ func (s *Service) newKeypair(req CreateKeypair) (*Keypair, error) {
 	return k, k.fingerprint()
 }
 
+// GenerateKey makes a pair for CreateKeypair, which takes the public key. It is for callers that are in a
+// transaction, where nothing may be left to chance.
+func GenerateKey(name string) (publicKey, privateKey string, err error) {
+	k := &Keypair{Name: name, Type: SSH}
+	err = k.generate()
+	return k.PublicKey, k.PrivateKey, err
+}
+
 // generate makes an ed25519 pair, the private key in OpenSSH's form.
 func (k *Keypair) generate() error {
 	public, private, err := ed25519.GenerateKey(rand.Reader)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/identity"
-	"github.com/nubecula/cloud/internal/id"
 	"github.com/nubecula/cloud/internal/quota"
 	"github.com/nubecula/cloud/internal/request"
 	"github.com/nubecula/cloud/store"
@@ -80,8 +79,6 @@ func (p *plan) complete(s *Service) error {
 			v.bad("personality", f.Path, "a file needs a path")
 		}
 	}
-	p.AdminPass = cmp.Or(p.AdminPass, password())
-	p.ReservationID = cmp.Or(p.ReservationID, "r-"+strings.ReplaceAll(id.Random(), "-", "")[:8])
 	parts := strings.SplitN(p.Zone, ":", 3)
 	p.zone = parts[0]
 	if len(parts) > 1 {
@@ -143,6 +140,10 @@ func (p *plan) networks(v *check) {
 
 // create is the one transaction.
 func (s *Service) create(tx *store.Tx, p *plan) (*Created, error) {
+	drawn := *p // what is left to chance comes from tx, so that a second run draws the same
+	p = &drawn
+	p.AdminPass = cmp.Or(p.AdminPass, password(tx.NewBytes))
+	p.ReservationID = cmp.Or(p.ReservationID, "r-"+strings.ReplaceAll(tx.NewID(), "-", "")[:8])
 	target := identity.Target{Kind: "server", ProjectID: s.project()}
 	if err := s.check(tx, "compute:server:create", target); err != nil {
 		return nil, err

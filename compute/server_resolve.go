@@ -1,7 +1,6 @@
 package compute
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -232,14 +231,12 @@ func validHostname(name string) bool {
 	return true
 }
 
-// password makes an administrator's password of twelve characters that are hard to confuse.
-func password() string {
+// password makes an administrator's password of twelve characters that are hard to confuse, from random bytes.
+func password(random func(n int) []byte) string {
 	const letters = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz" // without 0, 1, I, O, l
 	b := make([]byte, 0, 12)
-	var draw [64]byte
 	for len(b) < cap(b) {
-		rand.Read(draw[:]) // never fails: documented by crypto/rand
-		for _, x := range draw {
+		for _, x := range random(64) {
 			if int(x) < 256/len(letters)*len(letters) && len(b) < cap(b) {
 				b = append(b, letters[int(x)%len(letters)])
 			}

@@ -14,7 +14,7 @@ func (a *api) keypairRoutes() []rest.Route {
 	paged := query{strict: 75, params: []param{{name: "user_id", since: 10}, {name: "limit", since: 35}, {name: "marker", since: 35}}}
 	return []rest.Route{
 		get("/os-keypairs", paged.with(a.listKeypairs)),
-		post("/os-keypairs", a.createKeypair),
+		{Method: http.MethodPost, Path: "/os-keypairs", Handle: a.createKeypair, Prepare: prepareKeypair},
 		get("/os-keypairs/{name}", user.with(a.getKeypair)),
 		del("/os-keypairs/{name}", user.with(a.deleteKeypair)),
 	}
@@ -99,23 +99,42 @@ func keypairShape() rule {
 	}.check)
 }
 
-func (a *api) createKeypair(ctx context.Context, r *rest.Request) (*rest.Response, error) {
-	body, err := read[struct {
-		Keypair struct {
-			Name      string          `json:"name"`
-			PublicKey string          `json:"public_key"`
-			Type      compute.KeyType `json:"type"`
-			UserID    string          `json:"user_id"`
-		} `json:"keypair"`
-	}](r, keypairShape())
+type keypairBody struct {
+	Keypair struct {
+		Name      string          `json:"name"`
+		PublicKey string          `json:"public_key"`
+		Type      compute.KeyType `json:"type"`
+		UserID    string          `json:"user_id"`
+	} `json:"keypair"`
+}
+
+// preparedKeypair is a request for a key pair, with the key that was made for it if it brought none.
+type preparedKeypair struct {
+	compute.CreateKeypair
+	privateKey string
+}
+
+// prepareKeypair makes the key outside of the transaction, where a second run would make another one.
+func prepareKeypair(_ context.Context, r *rest.Request) (any, error) {
+	body, err := read[keypairBody](r, keypairShape())
 	if err != nil {
 		return nil, err
 	}
 	b := &body.Keypair
-	k, err := a.as(r).CreateKeypair(ctx, compute.CreateKeypair{Name: b.Name, Type: b.Type, PublicKey: b.PublicKey, UserID: b.UserID})
+	p := &preparedKeypair{CreateKeypair: compute.CreateKeypair{Name: b.Name, Type: b.Type, PublicKey: b.PublicKey, UserID: b.UserID}}
+	if p.PublicKey == "" && p.Type != compute.X509 {
+		p.PublicKey, p.privateKey, err = compute.GenerateKey(b.Name)
+	}
+	return p, err
+}
+
+func (a *api) createKeypair(ctx context.Context, r *rest.Request) (*rest.Response, error) {
+	p := r.Prepared.(*preparedKeypair)
+	k, err := a.as(r).CreateKeypair(ctx, p.CreateKeypair)
 	if err != nil {
 		return nil, err
 	}
+	k.PrivateKey = p.privateKey
 	doc := object{"keypair": show(object{}, keypairCreateFields(), k, minor(r))}
 	if r.AtLeast(2) {
 		return rest.Created(doc), nil
