@@ -50,7 +50,8 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (i *Image, err 
 		if i.Visibility == "" {
 			i.Visibility = Shared
 		}
-		if err := c.policy.Check(c.Principal, "image:image:create", identity.Target{Kind: "image", ProjectID: i.Owner}); err != nil {
+		target := identity.Target{Kind: "image", ProjectID: i.Owner}
+		if err := c.policy.Check(c.Principal, "image:image:create", target); err != nil {
 			return err
 		}
 		for name, value := range req.Properties {
@@ -59,7 +60,7 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (i *Image, err 
 			}
 		}
 		if i.Visibility == Public {
-			if err := c.may("publicize", i, false); err != nil {
+			if err := c.policy.Check(c.Principal, "image:image:publicize", target); err != nil {
 				return err
 			}
 		}

@@ -23,17 +23,19 @@ import (
 
 // rig is an image service over a fake store that outlives its processes.
 type rig struct {
-	t      *testing.T
-	ctx    context.Context
-	plan   *inject.Plan
-	data   *fakeimage.Backend
-	db     *memory.Driver
-	key    []byte
-	max    int64
-	store  *store.Store
-	engine *engine.Engine
-	svc    *image.Service
-	puts   sync.WaitGroup // of every process
+	t    *testing.T
+	ctx  context.Context
+	plan *inject.Plan
+	data *fakeimage.Backend
+	db   *memory.Driver
+	key  []byte
+	max  int64
+	// uploads at once; 0 means the default
+	uploads int
+	store   *store.Store
+	engine  *engine.Engine
+	svc     *image.Service
+	puts    sync.WaitGroup // of every process
 }
 
 // counted tells when the last Put has returned.
@@ -66,7 +68,7 @@ func (r *rig) start() {
 	require.NoError(r.t, err)
 	r.engine, err = engine.New(engine.Options{Store: r.store, Twice: true})
 	require.NoError(r.t, err)
-	r.svc, err = image.New(image.Options{Store: r.store, Engine: r.engine, Data: counted{drv, &r.puts}, MaxBytes: r.max})
+	r.svc, err = image.New(image.Options{Store: r.store, Engine: r.engine, Data: counted{drv, &r.puts}, MaxBytes: r.max, MaxUploads: r.uploads})
 	require.NoError(r.t, err)
 	require.NoError(r.t, r.engine.Start(context.Background()))
 }

@@ -28,6 +28,9 @@ type Options struct {
 	Log      *slog.Logger    // nil means nowhere
 	// MaxBytes is how large an image may be. 0 means 1 TiB.
 	MaxBytes int64
+	// MaxUploads is how many uploads are received at once; more wait. Each holds a worker of the engine
+	// for as long as its client takes, so it must be well below engine.Options.Workers. 0 means 16.
+	MaxUploads int
 }
 
 // Service is the images on behalf of one principal. It is safe for concurrent use.
@@ -46,6 +49,7 @@ type core struct {
 	data   imagedriver.Store
 	upload *engine.Handle[upload]
 	erase  *engine.Handle[erasure]
+	slots  chan struct{} // of uploads
 }
 
 // New returns a Service that acts for nobody; take one for somebody with As. It registers its kinds of operations.
@@ -62,17 +66,20 @@ func New(opt Options) (*Service, error) {
 	if opt.MaxBytes == 0 {
 		opt.MaxBytes = 1 << 40
 	}
+	if opt.MaxUploads == 0 {
+		opt.MaxUploads = 16
+	}
 	var errs []error
 	if opt.Store == nil || opt.Engine == nil || opt.Data == nil {
 		errs = append(errs, fault.New(fault.Invalid, "image.Options needs Store, Engine and Data"))
 	}
-	if opt.MaxBytes < 0 {
-		errs = append(errs, fault.InvalidField("MaxBytes", opt.MaxBytes, "it must be positive; 0 means 1 TiB"))
+	if opt.MaxBytes < 0 || opt.MaxUploads < 0 {
+		errs = append(errs, fault.New(fault.Invalid, "image.Options.MaxBytes and MaxUploads cannot be negative"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	c := &core{opt: opt, store: opt.Store, data: opt.Data}
+	c := &core{opt: opt, store: opt.Store, data: opt.Data, slots: make(chan struct{}, opt.MaxUploads)}
 	c.upload = engine.Register(opt.Engine, c.uploadKind())
 	c.erase = engine.Register(opt.Engine, c.eraseKind())
 	return &Service{core: c}, nil

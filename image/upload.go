@@ -35,6 +35,12 @@ func (s *Service) Upload(ctx context.Context, id string, req UploadRequest) (i *
 	if req.SizeBytes > s.opt.MaxBytes {
 		return nil, s.tooLarge()
 	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	pr, pw := io.Pipe()
 	in := &incoming{r: pr, most: s.opt.MaxBytes, tooLarge: s.tooLarge, size: req.SizeBytes, finish: req.Finish}
 	// Whatever happens, nobody is left waiting for data that does not come.

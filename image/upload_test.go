@@ -165,6 +165,31 @@ func TestConcurrentUploads(t *testing.T) {
 	require.Equal(t, hex.EncodeToString(m[:]), r.get(i.ID).MD5)
 }
 
+func TestUploadsWaitForASlot(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.engine.Kill()
+	r.uploads = 1
+	r.start()
+	first, second, g := r.create(nil), r.create(nil), newGate("abc")
+	done := make(chan error, 2)
+	go func() {
+		_, err := r.as("p").Upload(r.ctx, first.ID, image.UploadRequest{Body: g})
+		done <- err
+	}()
+	<-g.reading
+	ctx, cancel := context.WithCancel(r.ctx)
+	cancel()
+	_, err := r.as("p").Upload(ctx, second.ID, image.UploadRequest{Body: strings.NewReader("x")})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, image.Queued, r.get(second.ID).Status)
+	go func() { done <- r.upload(second.ID, []byte("x")) }()
+	close(g.more)
+	require.NoError(t, <-done)
+	require.NoError(t, <-done)
+	r.settle()
+}
+
 func TestDeleteDuringUpload(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nubecula/cloud"
+	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/internal/request"
 	"github.com/nubecula/cloud/openstack/internal/glance"
 	"github.com/nubecula/cloud/openstack/internal/keystone"
@@ -49,7 +50,8 @@ func Handler(c *cloud.Cloud, opt *Options) http.Handler {
 			neutron.New(nobody.Network),
 			nova.New(nobody.Compute, nobody.Network, c.Clock()),
 		},
-		Store: c.Store(), Clock: c.Clock(), Log: slog.New(request.Handler(c.Log().Handler())),
+		// The limits of connections pass in real time, also where a test moves the cloud's clock.
+		Store: c.Store(), Clock: clock.System(), Log: slog.New(request.Handler(c.Log().Handler())),
 		Authenticate: nobody.Identity.Validate,
 		PublicURL:    opt.PublicURL, Timeout: opt.Timeout, Stall: opt.Stall, MaxBody: opt.MaxBody,
 	})

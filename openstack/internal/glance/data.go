@@ -105,7 +105,7 @@ func span(h http.Header, size int64) (from, to int64, part bool, err error) {
 		if err != nil || n < from {
 			return 0, 0, false, bad
 		}
-		to = min(size, n+1)
+		to = min(size-1, n) + 1
 	}
 	return from, to, true, nil
 }

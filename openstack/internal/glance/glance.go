@@ -182,7 +182,7 @@ func (a *api) setMember(ctx context.Context, r *rest.Request) (*rest.Response, e
 	var in struct {
 		Status image.MemberStatus `json:"status"`
 	}
-	if err := r.Decode(&in, rest.Strict); err != nil {
+	if err := r.Decode(&in, rest.Loose); err != nil { // openstacksdk repeats the member here
 		return nil, err
 	}
 	return answerMember(a.as(r).SetMemberStatus(ctx, r.Value("id"), r.Value("member"), in.Status))

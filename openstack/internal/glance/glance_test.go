@@ -236,6 +236,8 @@ func TestMembersAndTags(t *testing.T) {
 	m, err = members.Update(l.ctx, guest, i.ID, "q", members.UpdateOpts{Status: "accepted"}).Extract()
 	require.NoError(t, err)
 	require.Equal(t, "accepted", m.Status)
+	resp, _ := l.do("PUT", "images/"+i.ID+"/members/q", strings.NewReader(`{"member":"q","status":"accepted"}`), "X-Auth-Token", "q") // as openstacksdk does
+	require.Equal(t, 200, resp.StatusCode)
 	m, err = members.Get(l.ctx, guest, i.ID, "q").Extract()
 	require.NoError(t, err)
 	require.Equal(t, "q", m.MemberID)
@@ -248,7 +250,7 @@ func TestMembersAndTags(t *testing.T) {
 	_, err = images.Get(l.ctx, guest, i.ID).Extract()
 	refused(t, 404, err)
 
-	resp, _ := l.do("PUT", "images/"+i.ID+"/tags/a%2Fb", nil)
+	resp, _ = l.do("PUT", "images/"+i.ID+"/tags/a%2Fb", nil)
 	require.Equal(t, 204, resp.StatusCode)
 	i, err = images.Get(l.ctx, owner, i.ID).Extract()
 	require.NoError(t, err)
@@ -414,4 +416,11 @@ func FuzzCreateAndPatch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body, patch []byte) {
 		glance.DecodeForFuzz(body, patch)
 	})
+}
+
+func FuzzQuery(f *testing.F) {
+	f.Add(`name=in:a,"b,c"&created_at=gt:2026-01-02T03:04:05Z&size_min=1`, "bytes=1-2", int64(10))
+	f.Add("", "bytes=-9223372036854775807", int64(1))
+	f.Add("", "bytes=0-9223372036854775807", int64(1))
+	f.Fuzz(func(t *testing.T, query, span string, size int64) { glance.QueryForFuzz(query, span, size) })
 }
