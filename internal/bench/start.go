@@ -39,11 +39,12 @@ func memories(ctx context.Context, b *bench) error {
 		return err
 	}
 	dir := b.sub("memory")
-	idle, err := rest(ctx, binary, dir, nil)
+	pause := pick(b.short, time.Second, 5*time.Second)
+	idle, err := rest(ctx, binary, dir, pause, nil)
 	if err != nil {
 		return err
 	}
-	n := pick(b.short, 1000, 10000)
+	n := pick(b.short, 500, 10000)
 	c, err := compose(ctx, where{lab: dir})
 	if err != nil {
 		return err
@@ -55,7 +56,7 @@ func memories(ctx context.Context, b *bench) error {
 		return err
 	}
 	var listed int64
-	full, err := rest(ctx, binary, dir, func(l *lab) error {
+	full, err := rest(ctx, binary, dir, pause, func(l *lab) error {
 		c, err := l.client(ctx)
 		if err != nil {
 			return err
@@ -70,8 +71,8 @@ func memories(ctx context.Context, b *bench) error {
 		return err
 	}
 	const mb = 1e6
-	b.add("resident memory, idle", float64(idle)/mb, "MB", "5700", "the lab, 3 s after it started; %d hosts; Zed: 60 processes", hosts)
-	b.add(fmt.Sprintf("resident memory, %d servers", n), float64(full)/mb, "MB", "", "restarted on them, 3 s later; the fake hosts' guests included")
+	b.add("resident memory, idle", float64(idle)/mb, "MB", "5700", "the lab, %v after it started; %d hosts; Zed: 60 processes", pause, hosts)
+	b.add(fmt.Sprintf("resident memory, %d servers", n), float64(full)/mb, "MB", "", "restarted on them, %v later; the fake hosts' guests included", pause)
 	b.add("  after a list of 1,000", float64(listed)/mb, "MB", "", "garbage included")
 	b.add("  for each server", float64(full-idle)/1000/float64(n), "KB", "", "(full - idle) / servers")
 	b.add("boot in bulk, 25 servers a call", float64(n)/took.Seconds(), "boots/s", "", "%d boots in process, sqlite, the fake hosts' guests in files; 4 goroutines", n)
@@ -79,13 +80,13 @@ func memories(ctx context.Context, b *bench) error {
 }
 
 // rest starts the lab, lets it come to rest and returns its resident memory; then it calls more, if that is given.
-func rest(ctx context.Context, binary, dir string, more func(*lab) error) (bytes int64, err error) {
+func rest(ctx context.Context, binary, dir string, pause time.Duration, more func(*lab) error) (bytes int64, err error) {
 	l, err := startLab(ctx, binary, dir)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, l.stop()) }()
-	time.Sleep(3 * time.Second)
+	time.Sleep(pause)
 	if bytes, err = resident(l.pid); err != nil || more == nil {
 		return bytes, err
 	}

@@ -48,7 +48,7 @@ func issues(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	for _, clients := range []int{1, 16} {
+	for _, clients := range []int{1, processors} {
 		r, err := load(ctx, clients, b.measure, 0, func(ctx context.Context, _ int) error {
 			p := &gophercloud.ProviderClient{IdentityBase: c.provider.IdentityBase, IdentityEndpoint: c.provider.IdentityEndpoint, HTTPClient: c.provider.HTTPClient}
 			return openstack.AuthenticateV3(ctx, p, &c.auth, gophercloud.EndpointOpts{})
