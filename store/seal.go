@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/nubecula/cloud/fault"
@@ -72,17 +73,23 @@ func KeyFile(path string) ([]byte, error) {
 	return key, nil
 }
 
-// writeKey makes the file whole or not at all.
+// writeKey makes the file whole or not at all, and durable: what is sealed with a lost key is lost.
 func writeKey(path string, key []byte) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	f, err := os.CreateTemp(filepath.Dir(path), ".key-*") // mode 0600
 	if err != nil {
 		return err
 	}
+	defer os.Remove(f.Name())
 	_, err = f.Write(key)
-	err = errors.Join(err, f.Sync(), f.Close())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, path)
+	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -172,7 +172,7 @@ func (d *Driver) Begin(ctx context.Context, writable bool) (store.Txn, error) {
 		if err != nil {
 			return err
 		}
-		t = &txn{d: d, inner: inner}
+		t = &txn{d: d, inner: inner, write: writable}
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if d.dead {

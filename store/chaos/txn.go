@@ -14,6 +14,7 @@ type txn struct {
 	d     *Driver
 	mu    sync.Mutex // held in every call of inner, since a crash comes from another goroutine
 	inner store.Txn
+	write bool
 	held  error // ErrLate or ErrFenced while the commit waits for Resolve
 }
 
@@ -49,6 +50,9 @@ func (t *txn) Apply(b *store.Batch) error {
 }
 
 func (t *txn) Commit(ctx context.Context, commitID string) (first int64, err error) {
+	if !t.write {
+		return t.commit(ctx, commitID) // refused inside
+	}
 	happened := false
 	err = t.d.call(ctx, "Commit", commitID, func() error {
 		first, err = t.commit(ctx, commitID)

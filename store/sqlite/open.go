@@ -64,6 +64,9 @@ func Open(path string, opt *Options) (*Driver, error) {
 			d.w.close()
 		}
 		d.lock.Close()
+		if code(err) == lib.SQLITE_ERROR {
+			return nil, fault.New(fault.Corrupt, "%s is damaged or not a database of this program: restore it from a backup: %w", d.path, err)
+		}
 		return nil, d.explain(err)
 	}
 	return d, nil
@@ -163,6 +166,9 @@ func checkIdentity(path string, application, version int64) error {
 	if application == applicationID && version > schemaVersion {
 		return fault.New(fault.Corrupt, "%s was written by a newer version (format %d, this program knows %d): use that version", path, version, schemaVersion)
 	}
+	if application == applicationID && version < 1 {
+		return fault.New(fault.Corrupt, "%s is damaged (format %d): restore it from a backup", path, version)
+	}
 	return nil
 }
 
@@ -174,33 +180,39 @@ func (d *Driver) open() error {
 	if d.w.readOnly() {
 		return fileError(d.path, fs.ErrPermission)
 	}
-	application, err := d.w.integer("PRAGMA application_id")
+	fresh, err := d.identify()
 	if err != nil {
 		return err
 	}
-	version, err := d.w.integer("PRAGMA user_version")
-	if err != nil {
-		return err
-	}
-	if err := checkIdentity(d.path, application, version); err != nil {
-		return err
-	}
-	if application == 0 {
-		tables, err := d.w.integer("SELECT count(*) FROM sqlite_schema")
-		if err != nil {
+	if !fresh { // look before anything is written
+		if err := errors.Join(d.check(), d.load()); err != nil {
 			return err
 		}
-		if tables > 0 {
-			return fault.New(fault.Corrupt, "%s belongs to another program: choose another path", d.path)
-		}
 	}
-	if err := d.setUp(application == 0); err != nil {
-		return err
-	}
-	if err := d.check(); err != nil {
+	if err := d.setUp(fresh); err != nil || !fresh {
 		return err
 	}
 	return d.load()
+}
+
+// identify reports whether the file is empty, and refuses one that is not ours.
+func (d *Driver) identify() (fresh bool, err error) {
+	application, err := d.w.integer("PRAGMA application_id")
+	if err != nil {
+		return false, err
+	}
+	version, err := d.w.integer("PRAGMA user_version")
+	if err != nil {
+		return false, err
+	}
+	if err := checkIdentity(d.path, application, version); err != nil || application == applicationID {
+		return false, err
+	}
+	tables, err := d.w.integer("SELECT count(*) FROM sqlite_schema")
+	if err == nil && tables > 0 {
+		err = fault.New(fault.Corrupt, "%s belongs to another program: choose another path", d.path)
+	}
+	return true, err
 }
 
 func (d *Driver) setUp(fresh bool) error {
