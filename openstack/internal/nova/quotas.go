@@ -165,21 +165,21 @@ func (a *api) getQuotaDefaults(ctx context.Context, r *rest.Request) (*rest.Resp
 	return rest.OK(quotaView(r, set, r.Value("project"), false, false)), nil
 }
 
-// quotaShape is the body of an update: the resources that the version shows.
-func quotaShape(minor int, class bool) rule {
+// quotaShape is the body of an update: the resources that each version shows.
+func quotaShape() rule {
 	p := props{{name: "force", rule: boolean}}
-	if class {
-		p = nil
-	}
 	for _, q := range quotaResources() {
-		if q.shown(minor, class) {
-			p = append(p, prop{name: q.name, rule: integer(-1, math.MaxInt32)})
-		}
-	}
-	if class {
-		return under("quota_class_set", p.check)
+		p = append(p, prop{name: q.name, until: q.until, rule: integer(-1, math.MaxInt32)})
 	}
 	return under("quota_set", p.check)
+}
+
+func classShape() rule {
+	var p props
+	for _, q := range quotaResources() {
+		p = append(p, prop{name: q.name, since: q.classSince, until: q.classUntil, rule: integer(-1, math.MaxInt32)})
+	}
+	return under("quota_class_set", p.check)
 }
 
 // newLimits takes the limits out of a body.
@@ -211,7 +211,7 @@ func (a *api) updateQuota(ctx context.Context, r *rest.Request) (*rest.Response,
 	}
 	body, err := read[struct {
 		Set map[string]any `json:"quota_set"`
-	}](r, quotaShape(minor(r), false))
+	}](r, quotaShape())
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +268,7 @@ func (a *api) updateQuotaClass(ctx context.Context, r *rest.Request) (*rest.Resp
 	}
 	body, err := read[struct {
 		Set map[string]rest.Int `json:"quota_class_set"`
-	}](r, quotaShape(minor(r), true))
+	}](r, classShape())
 	if err != nil {
 		return nil, err
 	}

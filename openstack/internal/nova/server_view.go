@@ -24,44 +24,44 @@ type serverView struct {
 	listed   bool // in a list rather than alone
 }
 
-// Fields in every answer with a whole server, and the only ones of PUT before 2.75.
-func serverFields() []field[*serverView] {
-	return []field[*serverView]{
-		{name: "id", value: func(v *serverView) any { return v.ID }},
-		{name: "name", value: func(v *serverView) any { return v.Name }},
-		{name: "status", value: func(v *serverView) any { return v.status() }},
-		{name: "tenant_id", value: func(v *serverView) any { return v.ProjectID }},
-		{name: "user_id", value: func(v *serverView) any { return v.UserID }},
-		{name: "metadata", value: func(v *serverView) any { return orEmpty(v.Metadata) }},
-		{name: "hostId", value: func(v *serverView) any { return hostID(v.ProjectID, v.Host) }},
-		{name: "image", value: func(v *serverView) any { return v.image() }},
-		{name: "flavor", until: 46, value: func(v *serverView) any { return v.flavorLink() }},
-		{name: "flavor", since: 47, value: func(v *serverView) any { return v.flavor() }},
-		{name: "created", value: func(v *serverView) any { return rest.Seconds(v.CreatedAt) }},
-		{name: "updated", value: func(v *serverView) any { return rest.Seconds(v.UpdatedAt) }},
-		{name: "addresses", value: func(v *serverView) any { return v.addresses(true) }},
-		{name: "accessIPv4", value: func(v *serverView) any { return addrText(v.AccessIPv4) }},
-		{name: "accessIPv6", value: func(v *serverView) any { return addrText(v.AccessIPv6) }},
-		{name: "links", value: func(v *serverView) any { return v.r.Links("/servers/" + v.ID) }},
-		{name: "OS-DCF:diskConfig", value: func(v *serverView) any { return cmp.Or(v.DiskConfig, "MANUAL") }},
-		{name: "progress", value: func(v *serverView) any { return v.progress() }},
-		{name: "fault", value: func(v *serverView) any { return v.fault() }},
-		{name: "locked", since: 9, value: func(v *serverView) any { return v.Locked }},
-		{name: "description", since: 19, value: func(v *serverView) any { return orNull(v.Description) }},
-		{name: "tags", since: 26, value: func(v *serverView) any { return append([]string{}, v.Tags...) }},
-		{name: "trusted_image_certificates", since: 63, value: func(v *serverView) any { return nil }},
-		{name: "server_groups", since: 71, value: func(v *serverView) any {
-			if v.listed {
-				return absent{}
-			}
-			return []string{}
-		}},
-		{name: "locked_reason", since: 73, value: func(v *serverView) any { return orNull(v.LockedReason) }},
-	}
+// serverFields are in every answer with a whole server, and alone in that of PUT before 2.75.
+var serverFields = []field[*serverView]{
+	{name: "id", value: func(v *serverView) any { return v.ID }},
+	{name: "name", value: func(v *serverView) any { return v.Name }},
+	{name: "status", value: func(v *serverView) any { return v.status() }},
+	{name: "tenant_id", value: func(v *serverView) any { return v.ProjectID }},
+	{name: "user_id", value: func(v *serverView) any { return v.UserID }},
+	{name: "metadata", value: func(v *serverView) any { return orEmpty(v.Metadata) }},
+	{name: "hostId", value: func(v *serverView) any { return hostID(v.ProjectID, v.Host) }},
+	{name: "image", value: func(v *serverView) any { return v.image() }},
+	{name: "flavor", until: 46, value: func(v *serverView) any { return v.flavorLink() }},
+	{name: "flavor", since: 47, value: func(v *serverView) any { return v.flavor() }},
+	{name: "created", value: func(v *serverView) any { return rest.Seconds(v.CreatedAt) }},
+	{name: "updated", value: func(v *serverView) any { return rest.Seconds(v.UpdatedAt) }},
+	{name: "addresses", value: func(v *serverView) any { return v.addresses(true) }},
+	{name: "accessIPv4", value: func(v *serverView) any { return addrText(v.AccessIPv4) }},
+	{name: "accessIPv6", value: func(v *serverView) any { return addrText(v.AccessIPv6) }},
+	{name: "links", value: func(v *serverView) any { return v.r.Links("/servers/" + v.ID) }},
+	{name: "OS-DCF:diskConfig", value: func(v *serverView) any { return cmp.Or(v.DiskConfig, "MANUAL") }},
+	{name: "progress", value: func(v *serverView) any { return v.progress() }},
+	{name: "fault", value: func(v *serverView) any { return v.fault() }},
+	{name: "locked", since: 9, value: func(v *serverView) any { return v.Locked }},
+	{name: "description", since: 19, value: func(v *serverView) any { return orNull(v.Description) }},
+	{name: "tags", since: 26, value: func(v *serverView) any { return append([]string{}, v.Tags...) }},
+	{name: "trusted_image_certificates", since: 63, value: func(v *serverView) any { return nil }},
+	{name: "server_groups", since: 71, value: func(v *serverView) any {
+		if v.listed {
+			return absent{}
+		}
+		return []string{}
+	}},
+	{name: "locked_reason", since: 73, value: func(v *serverView) any { return orNull(v.LockedReason) }},
 }
 
-// Fields that PUT has only since 2.75.
-func serverMoreFields() []field[*serverView] {
+// moreServerFields are what PUT has only since 2.75.
+var moreServerFields = makeMoreServerFields()
+
+func makeMoreServerFields() []field[*serverView] {
 	const attr = "OS-EXT-SRV-ATTR:"
 	hosts := func(f func(v *serverView) any) func(v *serverView) any {
 		return func(v *serverView) any {
@@ -119,8 +119,8 @@ func (a *api) showServer(ctx context.Context, r *rest.Request, s *compute.Server
 	if err != nil {
 		return nil, err
 	}
-	doc := show(object{}, serverFields(), v, minor(r))
-	return show(doc, serverMoreFields(), v, minor(r)), nil
+	doc := show(make(object, len(serverFields)+len(moreServerFields)), serverFields, v, minor(r))
+	return show(doc, moreServerFields, v, minor(r)), nil
 }
 
 func (a *api) viewOf(ctx context.Context, r *rest.Request, s *compute.Server, listed bool) (*serverView, error) {

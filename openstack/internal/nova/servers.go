@@ -87,9 +87,9 @@ func (a *api) updateServer(ctx context.Context, r *rest.Request) (*rest.Response
 	if err != nil {
 		return nil, err
 	}
-	doc := show(object{}, serverFields(), v, minor(r))
+	doc := show(object{}, serverFields, v, minor(r))
 	if r.AtLeast(75) {
-		show(doc, serverMoreFields(), v, minor(r))
+		show(doc, moreServerFields, v, minor(r))
 	} else {
 		doc["addresses"] = v.addresses(false)
 	}

@@ -129,7 +129,7 @@ func TestServerFieldsInEveryVersion(t *testing.T) {
 	fields := readFields(t)
 	view := func(minor int, hosts, listed bool) object {
 		v := &serverView{Server: testServer(), r: at(minor), hosts: hosts, listed: listed}
-		return show(show(object{}, serverFields(), v, minor), serverMoreFields(), v, minor)
+		return show(show(object{}, serverFields, v, minor), moreServerFields, v, minor)
 	}
 	// An administrator sees everything; there is no fault.
 	fields.all(t, "server show", []string{"fault"}, func(n int) object { return view(n, true, false) })
@@ -139,9 +139,9 @@ func TestServerFieldsInEveryVersion(t *testing.T) {
 	fields.all(t, "server index", nil, func(n int) object { return serverBrief(at(n), testServer()) })
 	fields.all(t, "server update", []string{"fault"}, func(n int) object {
 		v := &serverView{Server: testServer(), r: at(n), hosts: true}
-		doc := show(object{}, serverFields(), v, n)
+		doc := show(object{}, serverFields, v, n)
 		if n >= 75 {
-			show(doc, serverMoreFields(), v, n)
+			show(doc, moreServerFields, v, n)
 		}
 		return doc
 	})
@@ -153,7 +153,7 @@ func TestOnlyAdministratorsSeeHosts(t *testing.T) {
 		v := &serverView{Server: testServer(), r: at(n)}
 		v.Fault = &compute.Fault{Code: 500, Message: "no host", Details: "host-1: too small"}
 		v.VMState = compute.Error
-		doc := show(show(object{}, serverFields(), v, n), serverMoreFields(), v, n)
+		doc := show(show(object{}, serverFields, v, n), moreServerFields, v, n)
 		for name := range doc {
 			hidden := strings.HasPrefix(name, "OS-EXT-SRV-ATTR:") && (n < 90 || name != "OS-EXT-SRV-ATTR:hostname")
 			require.False(t, hidden || name == "host_status", "a user sees %s at 2.%d", name, n)
@@ -166,7 +166,7 @@ func TestOnlyAdministratorsSeeHosts(t *testing.T) {
 func TestServerValues(t *testing.T) {
 	t.Parallel()
 	v := &serverView{Server: testServer(), r: at(96), hosts: true}
-	doc := show(show(object{}, serverFields(), v, 96), serverMoreFields(), v, 96)
+	doc := show(show(object{}, serverFields, v, 96), moreServerFields, v, 96)
 	require.Equal(t, "ACTIVE", doc["status"])
 	require.Equal(t, "2001-09-09T01:46:40Z", doc["created"])
 	require.Equal(t, "2001-09-09T01:46:40.000005", doc["OS-SRV-USG:launched_at"])
@@ -182,7 +182,7 @@ func TestServerValues(t *testing.T) {
 	require.NotEqual(t, doc["hostId"], hostID("p2", "host-1"), "the same host looks different to another project")
 
 	v.VMState, v.ImageID, v.Host = compute.Building, "", ""
-	doc = show(object{}, serverFields(), v, 96)
+	doc = show(object{}, serverFields, v, 96)
 	require.Equal(t, object{}, doc["addresses"], "addresses are hidden while the server is being built")
 	require.Equal(t, "", doc["image"])
 	require.Equal(t, "", doc["hostId"])
