@@ -12,5 +12,33 @@
 // Documents: flavor, keypair, host, server, server-seed (what a guest is
 // told at boot; sealed), host-ledger (what of a host is given out), claim
 // (which server holds how much of it), debt (a guest to remove once its host
-// answers again).
+// answers again), port-generation (how new a port's newest use is).
+//
+// # States
+//
+//	nothing   --create--> building
+//	building  --create ends--> active
+//	building  --create fails--> error
+//	active    --stop--> stopped
+//	active    --guest went off--> stopped
+//	stopped   --start--> active
+//	stopped   --hard reboot--> active
+//	error     --hard reboot--> active
+//	error     --stop--> stopped
+//	building  --delete--> deleted
+//	active    --delete--> deleted
+//	stopped   --delete--> deleted
+//	error     --delete--> deleted
+//	active    --reset-state--> error
+//	stopped   --reset-state--> error
+//	stopped   --reset-state--> active
+//	error     --reset-state--> active
+//
+// What may be asked, besides delete:
+//
+//	building  BUILD    -
+//	active    ACTIVE   stop, reboot, reboot hard, attach_interface
+//	stopped   SHUTOFF  start, reboot hard, attach_interface
+//	error     ERROR    stop, reboot hard
+//	deleted   DELETED  -
 package compute

@@ -173,29 +173,45 @@ func (c *core) watch(h *hypervisor) {
 		for wait := time.Second; c.loops.ctx.Err() == nil; wait = min(2*wait, c.opt.DownAfter) {
 			err := w.Watch(c.loops.ctx, func(hint computedriver.Hint) {
 				if hint.What != "defined" && hint.What != "undefined" {
-					c.spawn(func(ctx context.Context) { c.hinted(ctx, hint.ID, look) })
+					c.spawn(func(ctx context.Context) { c.hinted(ctx, hint, look) })
 				}
 			})
-			if fault.Is(err, fault.Unsupported) || c.clock.Sleep(c.loops.ctx, wait) != nil {
+			if fault.Is(err, fault.Unsupported) {
 				return
+			}
+			over := make(chan struct{})
+			stop := c.clock.AfterFunc(wait, func() { close(over) })
+			select {
+			case <-over:
+			case <-c.loops.ctx.Done():
+				stop()
 			}
 		}
 	}()
 }
 
-// hinted has the host looked at, unless an operation is at work on the guest: that one causes hints itself.
-func (c *core) hinted(ctx context.Context, serverID string, look *loop) {
-	busy := false
-	if serverID != "" {
+// hinted has the host looked at, unless the hint tells nothing new: an operation is at work on the guest
+// and causes hints itself, or the record says the same already.
+func (c *core) hinted(ctx context.Context, h computedriver.Hint, look *loop) {
+	known := false
+	if h.ID != "" {
 		if err := c.store.View(ctx, func(tx *store.Tx) error {
-			op, err := operation.Active(tx, resource(serverID))
-			busy = op != nil
+			v, err := servers.Get(tx, h.ID)
+			if fault.Is(err, fault.NotFound) {
+				known = true // not ours, or deleted
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			op, err := operation.Active(tx, resource(h.ID))
+			known = op != nil || h.What == "started" && v.PowerState == PowerRunning || h.What == "stopped" && v.PowerState == PowerShutdown
 			return err
 		}); err != nil {
 			return // the next round sees it
 		}
 	}
-	if !busy {
+	if !known {
 		look.kick()
 	}
 }
