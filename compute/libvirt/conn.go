@@ -157,7 +157,7 @@ func (p *pool) dial(ctx context.Context, late func(*session), failed func()) (*s
 	case r := <-done:
 		if r.err != nil {
 			failed()
-			return nil, fault.New(fault.Unavailable, "connect to %s: %w", p.uri, r.err)
+			return nil, fault.New(fault.Unavailable, "connect to %s: %s", p.uri, message(r.err))
 		}
 		return r.s, nil
 	case <-limit.Done():

@@ -75,6 +75,15 @@ func (d *Driver) codeOf(l libvirt.Error) (fault.Code, string) {
 	return codes[l.Code], ""
 }
 
+// message is an error's text without libvirt's numbers.
+func message(err error) string {
+	var l libvirt.Error
+	if errors.As(err, &l) {
+		return l.Message
+	}
+	return err.Error()
+}
+
 // isCode reports whether err is libvirt's error of that number.
 func isCode(err error, n libvirt.ErrorNumber) bool {
 	var l libvirt.Error

@@ -64,7 +64,7 @@ func power(t *testing.T, d *Driver, m computedriver.Mark) computedriver.Power {
 	return ""
 }
 
-// breaks leave what a crash leaves at each point of Define and Undefine, and says what must be listed.
+// breaks are the points where Define and Undefine can break off: how to get there, and what must be listed then.
 var breaks = map[string]struct {
 	leave  func(t *testing.T, d *Driver, g computedriver.Guest)
 	listed computedriver.Power

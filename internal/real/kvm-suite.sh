@@ -5,6 +5,8 @@
 # CACHE (default: nubecula in the user's cache directory) keeps packages and the guest image between runs.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+[ "$(id -u)" = 0 ] || { echo "SKIP: kvm-suite needs root, for libvirt"; exit 0; }
+command -v apt-get >/dev/null || { echo "SKIP: kvm-suite needs apt-get, to install libvirt and QEMU"; exit 0; }
 cache=${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nubecula}
 "$here/kvm-install.sh"
 "$here/guest-image.sh" "$cache/guest" "$cache/packages"
