@@ -239,7 +239,7 @@ func TestProcessDiesDuringUpload(t *testing.T) {
 	}()
 	<-g.reading
 	r.engine.Kill()
-	g.more <- []byte("def") // whoever sends finds out
+	close(g.more) // nothing is left to wait for
 	err := <-done
 	require.True(t, fault.Is(err, fault.Unavailable), err)
 	require.Equal(t, image.Saving, r.get(i.ID).Status)
