@@ -113,3 +113,33 @@ func TestOptions(t *testing.T) {
 		require.ErrorContains(t, err, field)
 	}
 }
+
+// TestHostDiesDuringBoot: the server goes elsewhere, and what the dead host may have of it is removed once it is back.
+func TestHostDiesDuringBoot(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, config{hosts: 2})
+	var dead int
+	e.faults.Fail(inject.Rule{Method: "Start", Times: 1, Do: func() {
+		for i, b := range e.hosts {
+			if guests, err := b.Guests(); err == nil && len(guests) == 1 {
+				dead = i
+			}
+		}
+		e.hosts[dead].SetDown(fault.New(fault.Unavailable, "no power"))
+	}})
+	v := e.boot("survivor")
+	require.Equal(t, compute.StatusActive, v.Status(), "%+v", v.Fault)
+	require.Equal(t, hostName(1-dead), v.Host)
+	require.Equal(t, int64(2), v.Generation)
+	e.sound()
+	require.Equal(t, 1, e.host(dead).Servers, "its share of the dead host is kept")
+	e.hosts[dead].SetDown(nil)
+	e.advance(30 * time.Second)
+	e.settle()
+	require.Equal(t, 0, e.host(dead).Servers)
+	guests, err := e.hosts[dead].Guests()
+	require.NoError(t, err)
+	require.Empty(t, guests)
+	e.sound()
+	require.Equal(t, compute.StatusActive, e.get(v.ID).Status())
+}

@@ -155,10 +155,13 @@ func (c *core) payDebts(ctx context.Context, hostID string) error {
 		return err
 	}
 	for _, d := range due {
-		if err := driver.Undefine(ctx, computedriver.Ref{ID: d.ServerID, Generation: d.Generation}); err != nil {
-			return err
-		}
-		if err := c.unplugAll(ctx, d.NICs, d.HostID, d.Generation); err != nil {
+		err := within(ctx, func() error {
+			if err := driver.Undefine(ctx, computedriver.Ref{ID: d.ServerID, Generation: d.Generation}); err != nil {
+				return err
+			}
+			return c.unplugAll(ctx, d.NICs, d.HostID, d.Generation)
+		})
+		if err != nil {
 			return err
 		}
 		if err := c.store.Update(ctx, func(tx *store.Tx) error { return c.paid(tx, d) }); err != nil {

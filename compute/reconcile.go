@@ -53,6 +53,18 @@ func (c *core) reconcile(ctx context.Context, hostID string) {
 	}
 }
 
+// within waits for a call of a driver until ctx ends; one that does not return by then is left behind.
+func within(ctx context.Context, call func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- call() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // expected is a server as it was recorded before the host was asked.
 type expected struct {
 	generation int64
@@ -82,11 +94,15 @@ func (c *core) observeHost(ctx context.Context, hostID string) error {
 	}); err != nil {
 		return err
 	}
-	guests, err := driver.Guests(ctx)
-	if err != nil {
+	list := make(chan []computedriver.GuestState, 1) // not a variable: a late answer must not be written to it
+	if err := within(ctx, func() error {
+		guests, err := driver.Guests(ctx)
+		list <- guests
+		return err
+	}); err != nil {
 		return err
 	}
-	for _, g := range guests {
+	for _, g := range <-list {
 		was, known := before[g.Mark.ID]
 		if g.Mark.Cloud != c.opt.CloudID || !known || g.Mark.Generation != was.generation || g.Power == computedriver.Torn {
 			continue
