@@ -182,7 +182,7 @@ func (c *Cloud) Kill() {
 	c.once.Do(func() {
 		c.stop()
 		c.engine.Kill()
-		c.closeErr = c.compute.Close()
+		c.compute.Kill()
 	})
 }
 
@@ -196,13 +196,21 @@ func (c *Cloud) every(d time.Duration, f func()) {
 	})
 }
 
-// tidy drops, every hour, what is older than the retention time, and looks every few minutes for image data that came late.
+// tidy drops, every hour, what is older than the retention time, and compares, every few minutes, image data
+// and networks with what their drivers hold.
 func (c *Cloud) tidy() {
 	c.every(time.Hour, func() {
 		if err := c.prune(c.ctx); err != nil && c.ctx.Err() == nil {
 			c.opt.Log.Warn("old operations and events could not be dropped; it is tried again in an hour", "error", err)
 		}
 	})
+	reconcile := func() {
+		if err := c.network.As(identity.System()).Reconcile(c.ctx); err != nil && c.ctx.Err() == nil {
+			c.opt.Log.Warn("the networks could not be compared with the network provider; it is tried again in 4 minutes", "error", err)
+		}
+	}
+	c.opt.Clock.AfterFunc(0, reconcile)
+	c.every(4*time.Minute, reconcile)
 	c.every(4*time.Minute, func() {
 		_, unknown, err := c.image.Sweep(c.ctx)
 		if err != nil && c.ctx.Err() == nil {

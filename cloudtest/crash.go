@@ -58,6 +58,7 @@ func (e *Env) TakeOver() (wake func()) {
 	e.t.Helper()
 	first := e.Cloud
 	first.Engine().Freeze()
+	first.As(nil).Compute.Kill()
 	e.old = append(e.old, first)
 	e.db = chaos.New(e.opt.Database, &chaos.Options{Faults: e.Faults})
 	e.start()

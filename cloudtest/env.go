@@ -169,6 +169,7 @@ func (e *Env) start() {
 	e.Cloud, err = cloud.New(e.ctx(), o)
 	e.must(err)
 	e.Cloud.Engine().OnChange(e.poke)
+	e.Cloud.As(nil).Compute.OnChange(e.poke)
 }
 
 // HostName returns the name of the i-th fake host, from 0: "host-1".

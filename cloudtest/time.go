@@ -73,11 +73,13 @@ func (e *Env) settle() error {
 	}
 }
 
-// rest waits until nobody is at work: every worker is done, or inside a call that waits for the clock.
+// rest waits until nobody is at work: every worker and every look at a host is done, or inside a call
+// that waits for the clock.
 func (e *Env) rest() {
 	for {
 		load := e.Cloud.Engine().Load()
-		if load.Queued == 0 && load.Running <= max(0, e.clock.Sleepers()-load.Abandoned-e.frozen) {
+		atWork := load.Running + e.Cloud.As(nil).Compute.Busy()
+		if load.Queued == 0 && atWork <= max(0, e.clock.Sleepers()-load.Abandoned-e.frozen) {
 			return
 		}
 		<-e.wake

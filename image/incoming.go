@@ -5,13 +5,17 @@ import (
 	"crypto/md5" // a checksum that the API defines, not a protection
 	"crypto/sha512"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/image/imagedriver"
+	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/internal/imageformat"
 	"github.com/nubecula/cloud/store"
 )
@@ -32,7 +36,7 @@ type incoming struct {
 }
 
 // store has the driver read the data. It does so once; asked again, it says how that ended.
-func (in *incoming) store(ctx context.Context, d imagedriver.Store, dataID string) (*content, error) {
+func (in *incoming) store(ctx context.Context, k clock.Clock, d imagedriver.Store, dataID string) (*content, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.started {
@@ -42,8 +46,13 @@ func (in *incoming) store(ctx context.Context, d imagedriver.Store, dataID strin
 	stop := context.AfterFunc(ctx, func() { in.r.CloseWithError(ctx.Err()) })
 	defer stop()
 	m := &meter{in: in, md5: md5.New(), sha512: sha512.New()}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer m.watch(k, cancel)()
 	size, err := d.Put(ctx, dataID, m)
 	switch {
+	case err != nil && errors.Is(context.Cause(ctx), errStalled):
+		in.err = context.Cause(ctx)
 	case m.err != nil:
 		in.err = m.err // the reason itself, not what the driver makes of it
 	case err != nil:
@@ -68,10 +77,49 @@ type meter struct {
 	info        imageformat.Info
 	ended       bool
 	err         error
+	reads       atomic.Int64 // calls of Read that have begun and ended, each counted
+}
+
+// stallLimit is how long the driver may go without asking for more data.
+const stallLimit = 10 * time.Minute
+
+// errStalled ends a Put whose driver does not go on.
+var errStalled = fault.New(fault.Timeout, "the image driver has not taken any data for %s: look at its storage, and upload again", stallLimit)
+
+// watch cancels the Put once the driver has stalled, and returns what ends the watch.
+func (m *meter) watch(k clock.Clock, cancel context.CancelCauseFunc) (stop func()) {
+	var mu sync.Mutex
+	var disarm func()
+	var look func(seen int64)
+	ended := false
+	look = func(seen int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		if ended {
+			return
+		}
+		disarm = k.AfterFunc(stallLimit, func() {
+			now := m.reads.Load()
+			if now == seen && now%2 == 0 { // odd: it waits for the client
+				cancel(errStalled)
+				return
+			}
+			look(now)
+		})
+	}
+	look(0)
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		ended = true
+		disarm()
+	}
 }
 
 // Read implements io.Reader.
 func (m *meter) Read(p []byte) (int, error) {
+	m.reads.Add(1)
+	defer m.reads.Add(1)
 	if m.err != nil {
 		return 0, m.err
 	}

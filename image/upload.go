@@ -169,7 +169,7 @@ func (c *core) uploadKind() engine.Kind[upload] {
 				if in == nil {
 					return fault.New(fault.Unavailable, "the process that received the upload has ended: upload again")
 				}
-				got, err := in.store(ctx, c.data, r.State.DataID)
+				got, err := in.store(ctx, c.opt.Clock, c.data, r.State.DataID)
 				r.State.Result = got
 				return err
 			},
