@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -181,4 +182,47 @@ func create(tx *store.Tx, n int, _ string) error {
 	tx.Emit(event.Event{Type: "record.create.start", Kind: "record", ID: "x"})
 	tx.Emit(event.Event{Type: "record.create.end", Kind: "record", ID: "x"})
 	return nil
+}
+
+// BenchmarkDriverGet is the driver's part of a read, with the row cache and without.
+func BenchmarkDriverGet(b *testing.B) {
+	for name, bytes := range map[string]int{"cached": 0, "uncached": 1} {
+		b.Run(name, func(b *testing.B) {
+			d, err := sqlite.Open(filepath.Join(b.TempDir(), "cloud.db"), &sqlite.Options{CacheBytes: bytes})
+			require.NoError(b, err)
+			s, err := store.New(d, store.Options{Key: make([]byte, store.KeySize)})
+			require.NoError(b, err)
+			defer s.Close()
+			ids := seed(b, s, 1000)
+			txn, err := d.Begin(context.Background(), false)
+			require.NoError(b, err)
+			defer txn.Rollback()
+			for i := 0; b.Loop(); i++ {
+				if _, ok, err := txn.Get("record", ids[i%len(ids)]); err != nil || !ok {
+					b.Fatal(ok, err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkOpen opens a file of 64 MB, which is checked for damage.
+func BenchmarkOpen(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "cloud.db")
+	d, err := sqlite.Open(path, nil)
+	require.NoError(b, err)
+	s, err := store.New(d, store.Options{Key: make([]byte, store.KeySize)})
+	require.NoError(b, err)
+	for range 40 {
+		seed(b, s, 1000)
+	}
+	require.NoError(b, s.Close())
+	for b.Loop() {
+		d, err := sqlite.Open(path, nil)
+		require.NoError(b, err)
+		require.NoError(b, d.Close())
+	}
+	st, err := os.Stat(path)
+	require.NoError(b, err)
+	b.ReportMetric(float64(st.Size())/1e6, "MB")
 }

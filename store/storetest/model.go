@@ -34,7 +34,7 @@ func testModel(t *testing.T, h Harness) {
 		return s
 	}
 	s := open()
-	for round := range 120 {
+	for round := range 60 {
 		steps := randomSteps(rnd, 1+rnd.IntN(12))
 		next := maps.Clone(model)
 		fails := rnd.IntN(5) == 0
