@@ -76,7 +76,8 @@ func hypervisorFields() []field[hypervisorView] {
 			return string(text)
 		}},
 		{name: "cpu_info", since: 28, until: 87, value: func(v hypervisorView) any { return object{"arch": v.Arch} }},
-		{name: "uptime", since: 88, value: func(v hypervisorView) any { return nil }},
+		// Nova has null for unknown, too, but the openstack command fails on that.
+		{name: "uptime", since: 88, value: func(v hypervisorView) any { return "" }},
 	}...)
 }
 

@@ -30,19 +30,40 @@ func (a *api) listSecurityGroups(ctx context.Context, r *rest.Request) (*rest.Re
 	for _, p := range ports {
 		ids = append(ids, p.SecurityGroups...)
 	}
+	if len(ids) == 0 {
+		return rest.OK(object{"security_groups": []object{}}), nil
+	}
+	slices.Sort(ids)
+	return a.groupList(ctx, r, network.SecurityGroupFilter{IDs: slices.Compact(ids)})
+}
+
+// listProjectGroups and getGroup are what older clients ask in place of the network service, to find a group by its name.
+func (a *api) listProjectGroups(ctx context.Context, r *rest.Request) (*rest.Response, error) {
+	if _, err := a.network.As(r.Principal).DefaultSecurityGroup(ctx, r.Principal.ProjectID); err != nil {
+		return nil, err
+	}
+	return a.groupList(ctx, r, network.SecurityGroupFilter{ProjectID: r.Principal.ProjectID})
+}
+
+func (a *api) getGroup(ctx context.Context, r *rest.Request) (*rest.Response, error) {
+	g, err := a.network.As(r.Principal).GetSecurityGroup(ctx, r.Value("id"))
+	if err != nil {
+		return nil, err
+	}
+	return rest.OK(object{"security_group": groupView(g, []*network.SecurityGroup{g})}), nil
+}
+
+func (a *api) groupList(ctx context.Context, r *rest.Request, f network.SecurityGroupFilter) (*rest.Response, error) {
+	groups, err := a.network.As(r.Principal).ListSecurityGroups(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(groups, func(a, b *network.SecurityGroup) int {
+		return strings.Compare(a.ProjectID+"\x00"+a.Name+"\x00"+a.ID, b.ProjectID+"\x00"+b.Name+"\x00"+b.ID)
+	})
 	list := []object{}
-	if len(ids) > 0 {
-		slices.Sort(ids)
-		groups, err := a.network.As(r.Principal).ListSecurityGroups(ctx, network.SecurityGroupFilter{IDs: slices.Compact(ids)})
-		if err != nil {
-			return nil, err
-		}
-		slices.SortFunc(groups, func(a, b *network.SecurityGroup) int {
-			return strings.Compare(a.ProjectID+"\x00"+a.Name+"\x00"+a.ID, b.ProjectID+"\x00"+b.Name+"\x00"+b.ID)
-		})
-		for _, g := range groups {
-			list = append(list, groupView(g, groups))
-		}
+	for _, g := range groups {
+		list = append(list, groupView(g, groups))
 	}
 	return rest.OK(object{"security_groups": list}), nil
 }

@@ -29,6 +29,8 @@ func (a *api) serverPartRoutes() []rest.Route {
 		get("/servers/{id}/ips", a.listAddresses),
 		get("/servers/{id}/ips/{network}", a.getAddresses),
 		get("/servers/{id}/os-security-groups", a.listSecurityGroups),
+		until(35, get("/os-security-groups", a.listProjectGroups)),
+		until(35, get("/os-security-groups/{id}", a.getGroup)),
 		get("/servers/{id}/os-server-password", a.constant(object{"password": ""})),
 		del("/servers/{id}/os-server-password", a.noPassword),
 		get("/servers/{id}/os-volume_attachments", a.constant(object{"volumeAttachments": []object{}})),

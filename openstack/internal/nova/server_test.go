@@ -163,6 +163,10 @@ func TestServerLife(t *testing.T) {
 	_, err = servers.Get(ctx, c, v.ID).Extract()
 	require.True(t, gophercloud.ResponseCodeIs(err, http.StatusNotFound), err)
 	require.Equal(t, []string{"db"}, listed(t, s.client("admin", ""), servers.ListOpts{AllTenants: true, Status: "DELETED"}))
+	gone := must(servers.ExtractServers(all(t, servers.List(s.client("admin", ""), servers.ListOpts{AllTenants: true, Status: "DELETED"}))))[0]
+	require.Equal(t, "DELETED", gone.Status)
+	require.Equal(t, "deleted", gone.VmState)
+	require.False(t, gone.TerminatedAt.IsZero())
 	s.env.NoLeaks()
 }
 
@@ -227,6 +231,11 @@ func TestPartsOfAServer(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, v.SecurityGroups)
 	require.NoError(t, secgroups.AddServer(ctx, c, v.ID, groups[0].ID).ExtractErr())
+	proxied, err := secgroups.ExtractSecurityGroups(all(t, secgroups.List(s.client("demo", "2.35"))))
+	require.NoError(t, err)
+	require.Equal(t, groups[0].ID, proxied[0].ID, "the openstack command looks groups up by this")
+	_, err = secgroups.Get(ctx, c, groups[0].ID).Extract()
+	require.True(t, gophercloud.ResponseCodeIs(err, http.StatusNotFound), "gone since 2.36: %v", err)
 
 	volumes, err := volumeattach.ExtractVolumeAttachments(all(t, volumeattach.List(c, v.ID)))
 	require.NoError(t, err)

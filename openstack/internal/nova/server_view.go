@@ -125,6 +125,12 @@ func (a *api) showServer(ctx context.Context, r *rest.Request, s *compute.Server
 
 func (a *api) viewOf(ctx context.Context, r *rest.Request, s *compute.Server, listed bool) (*serverView, error) {
 	svc := a.as(r)
+	if !s.DeletedAt.IsZero() { // it is shown as it was when it went
+		gone := *s
+		gone.VMState, gone.TaskState, gone.PowerState = compute.Deleted, compute.NoTask, compute.PowerNone
+		gone.TerminatedAt = ended(s)
+		s = &gone
+	}
 	v := &serverView{Server: s, r: r, hosts: svc.May("compute:server:get_host", s.ProjectID), listed: listed}
 	if v.hosts && r.AtLeast(3) && s.DeletedAt.IsZero() {
 		data, err := svc.UserData(ctx, s.ID)
