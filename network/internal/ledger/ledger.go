@@ -15,9 +15,15 @@ import (
 type Ledger struct {
 	space    *statedir.Space
 	networks *statedir.Table[networkdriver.Topology]
+	heads    *statedir.Table[head] // what Bind needs of a network, which may have many ports; may be missing
 	removed  *statedir.Table[bool]
 	bindings *statedir.Table[binding] // by port id; one of a network that is gone does not count
 	unbound  *statedir.Table[int64]   // greatest generation unbound, by port id
+}
+
+// head is a topology without its lists.
+type head struct {
+	Segment networkdriver.Segment `json:"segment"`
 }
 
 type binding struct {
@@ -31,6 +37,7 @@ func New(s *statedir.Space) *Ledger {
 	return &Ledger{
 		space:    s,
 		networks: statedir.In[networkdriver.Topology](s, "networks"),
+		heads:    statedir.In[head](s, "heads"),
 		removed:  statedir.In[bool](s, "removed"),
 		bindings: statedir.In[binding](s, "bindings"),
 		unbound:  statedir.In[int64](s, "unbound"),
@@ -59,9 +66,36 @@ func (l *Ledger) Apply(t networkdriver.Topology) (changed bool, err error) {
 			return nil
 		}
 		changed = true
-		return l.networks.Put(t.NetworkID, clone(t))
+		return l.put(t)
 	})
 	return changed && err == nil, err
+}
+
+// put keeps the topology. There is never a head that does not match: killed half-way, it leaves none.
+func (l *Ledger) put(t networkdriver.Topology) error {
+	want := head{t.Segment}
+	was, found, err := l.heads.Get(t.NetworkID)
+	if err != nil {
+		return err
+	}
+	if found && was != want {
+		if err := l.heads.Delete(t.NetworkID); err != nil {
+			return err
+		}
+	}
+	if err := l.networks.Put(t.NetworkID, clone(t)); err != nil || found && was == want {
+		return err
+	}
+	return l.heads.Put(t.NetworkID, want)
+}
+
+// head returns the segment of a network that was applied.
+func (l *Ledger) head(id string) (h head, found bool, err error) {
+	if h, found, err = l.heads.Get(id); err != nil || found {
+		return h, found, err
+	}
+	t, found, err := l.networks.Get(id)
+	return head{t.Segment}, found, err
 }
 
 func (l *Ledger) gone(id string) error {
@@ -79,6 +113,9 @@ func (l *Ledger) Remove(id string) error {
 	}
 	return l.space.Do(func() error {
 		if err := l.removed.Put(id, true); err != nil {
+			return err
+		}
+		if err := l.heads.Delete(id); err != nil {
 			return err
 		}
 		if err := l.networks.Delete(id); err != nil {
@@ -102,14 +139,14 @@ func (l *Ledger) Bind(p networkdriver.Port, b networkdriver.Bind) (s networkdriv
 		return s, fault.InvalidField("bind", b, "name a host and a generation from 1")
 	}
 	err = l.space.Do(func() error {
-		t, found, err := l.networks.Get(p.NetworkID)
+		h, found, err := l.head(p.NetworkID)
 		switch {
 		case err != nil:
 			return err
 		case !found:
 			return fault.New(fault.NotFound, "it was not applied; apply it before binding port %s", p.ID).About("network", p.NetworkID)
 		}
-		s = t.Segment
+		s = h.Segment
 		return l.bind(p, b)
 	})
 	return s, err
@@ -133,7 +170,7 @@ func (l *Ledger) bind(p networkdriver.Port, b networkdriver.Bind) error {
 	case found && old.Generation > b.Generation:
 		return fault.New(fault.Stale, "it is bound to host %s with generation %d, %d is older; stop", old.Host, old.Generation, b.Generation).About("port", p.ID)
 	case found && old.NetworkID != p.NetworkID:
-		if _, there, err := l.networks.Get(old.NetworkID); err != nil {
+		if _, there, err := l.head(old.NetworkID); err != nil {
 			return err
 		} else if there {
 			return fault.New(fault.Conflict, "it is bound in network %s; unbind it first", old.NetworkID).About("port", p.ID)

@@ -116,3 +116,27 @@ func BenchmarkBind(b *testing.B) {
 		}
 	}
 }
+
+// Bind reads a network's head instead of its many ports: it follows the topology, and does without when it is missing.
+func TestHead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	space, err := statedir.Open(dir, false)
+	require.NoError(t, err)
+	l := ledger.New(space)
+	defer l.Close()
+	apply(t, l, "n")
+	moved := networkdriver.Segment{Type: "vlan", Physical: "x", ID: 9}
+	_, err = l.Apply(networkdriver.Topology{NetworkID: "n", Revision: 2, Segment: moved})
+	require.NoError(t, err)
+	s, err := l.Bind(networkdriver.Port{ID: "p", NetworkID: "n"}, networkdriver.Bind{Host: "h", Generation: 1})
+	require.NoError(t, err)
+	require.Equal(t, moved, s)
+	require.NoError(t, os.Remove(filepath.Join(dir, "heads", "n.json")))
+	s, err = l.Bind(networkdriver.Port{ID: "q", NetworkID: "n"}, networkdriver.Bind{Host: "h", Generation: 1})
+	require.NoError(t, err)
+	require.Equal(t, moved, s)
+	require.NoError(t, l.Remove("n"))
+	_, err = l.Bind(networkdriver.Port{ID: "r", NetworkID: "n"}, networkdriver.Bind{Host: "h", Generation: 1})
+	require.Equal(t, fault.NotFound, fault.CodeOf(err))
+}
