@@ -14,7 +14,7 @@ import (
 type Event struct {
 	Seq         int64           `json:"seq"`                    // position in the total order, from 1
 	Time        time.Time       `json:"time"`                   // of the transaction, by the store's clock
-	Type        string          `json:"type"`                   // "server.create.start"
+	Type        string          `json:"type"`                   // "compute.instance.create.start"
 	Kind        string          `json:"kind,omitempty"`         // kind of the resource: "server"
 	ID          string          `json:"id,omitempty"`           // its id
 	ProjectID   string          `json:"project_id,omitempty"`   // that owns it

@@ -52,6 +52,7 @@ const (
 type Table map[string]Rule
 
 // DefaultPolicy returns a new copy of the default rules for every service; change what should differ before it is used.
+// Actions are named service:resource:verb, such as "compute:server:delete".
 func DefaultPolicy() Table { return maps.Clone(defaultRules) }
 
 // Check implements Policy.

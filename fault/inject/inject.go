@@ -61,8 +61,11 @@ type armed struct {
 	seen, hits int
 }
 
-// NewPlan returns an empty plan. Its latencies pass on c.
+// NewPlan returns an empty plan. Its latencies pass on c; nil means the machine's clock.
 func NewPlan(c clock.Clock, seed uint64) *Plan {
+	if c == nil {
+		c = clock.System()
+	}
 	return &Plan{clock: c, rnd: rand.New(rand.NewPCG(seed, 0))}
 }
 

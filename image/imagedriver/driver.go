@@ -11,13 +11,16 @@ import (
 )
 
 // Store keeps image data. It is safe for concurrent use, also from other processes. Errors carry a
-// fault.Code; Unavailable and Timeout are worth another try, Exhausted means that it is full.
+// fault.Code; Unavailable and Timeout are worth another try, Exhausted means that it is full. An id that
+// is empty, longer than a file name may be, or could be taken for a path is Invalid; so is a negative offset.
+// A context that has ended is an error of every method.
 type Store interface {
 	// Put reads r to its end and keeps it under id. It replaces what an earlier Put of this id left,
 	// whole or torn. If r or the store fails, or ctx ends, nothing is kept under id that Open would
 	// return; an error of r is returned wrapped.
 	Put(ctx context.Context, id string, r io.Reader) (sizeBytes int64, err error)
-	// Open reads the data from offset bytes on; the caller closes it. NotFound when there is none.
+	// Open reads the data from offset bytes on, nothing when that is past the end; the caller closes it. NotFound
+	// when there is none.
 	Open(ctx context.Context, id string, offset int64) (io.ReadCloser, error)
 	// Delete removes the data, torn or whole; absent is success.
 	Delete(ctx context.Context, id string) error
