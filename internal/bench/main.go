@@ -19,11 +19,12 @@ import (
 	"regexp"
 	"runtime/pprof"
 	"strings"
+	"syscall"
 	"time"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
@@ -62,7 +63,7 @@ func sections() []section {
 		{"token/validate", validations},
 		{"list", lists},
 		{"scheduler", decisions},
-		{"memory", memories},
+		{"resident", memories},
 	}
 }
 
