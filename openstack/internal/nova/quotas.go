@@ -174,10 +174,11 @@ func quotaShape() rule {
 	return under("quota_set", p.check)
 }
 
+// classShape is that of a quota class. Nova always took what it shows since 2.50 only.
 func classShape() rule {
 	var p props
 	for _, q := range quotaResources() {
-		p = append(p, prop{name: q.name, since: q.classSince, until: q.classUntil, rule: integer(-1, math.MaxInt32)})
+		p = append(p, prop{name: q.name, until: q.classUntil, rule: integer(-1, math.MaxInt32)})
 	}
 	return under("quota_class_set", p.check)
 }

@@ -256,3 +256,21 @@ func TestQuotaFieldsInEveryVersion(t *testing.T) {
 	require.Equal(t, int64(3), absoluteLimits(set, 1)["totalCoresUsed"])
 	require.Equal(t, int64(-1), absoluteLimits(set, 1)["maxSecurityGroups"])
 }
+
+func TestExtraSpecRules(t *testing.T) {
+	t.Parallel()
+	for spec, wrong := range map[[2]string]bool{
+		{"hw:cpu_policy", "dedicated"}: false, {"hw:cpu_policy", "fast"}: true, {"hw:color", "red"}: true,
+		{"hw:numa_nodes", "0"}: true, {"hw:numa_nodes", "2"}: false, {"hw:numa_cpus.1", "0-3,^2"}: false, {"hw:mem_page_size", "2MB"}: false,
+		{"hw:boot_menu", "perhaps"}: true, {"hw:boot_menu", "True"}: false, {"hw_rng:allowed", "true"}: false,
+		{"quota:cpu_quota", "-1"}: false, {"quota:disk_read_bytes_sec", "many"}: true, {"quota:vif_outbound_peak", "5"}: false,
+		{"resources:VCPU", "1"}: false, {"resources1:CUSTOM_FPGA", "1"}: false, {"resources:SPOONS", "1"}: true, {"resources:VCPU", "-1"}: true,
+		{"trait:HW_CPU_X86_AVX2", "required"}: false, {"trait_a:HW_CPU_X86_AVX2", "forbidden"}: false, {"trait:CUSTOM_X", "wanted"}: true,
+		{"capabilities:cpu_info:arch", "x86_64"}: false, {"capabilities:nothing", "x"}: true, {"aggregate_instance_extra_specs:any", "x"}: false,
+		{"own:anything", "x"}: false, {"anything", "x"}: false, {"group_policy", "isolate"}: false, {"group_policy", "share"}: true,
+	} {
+		err := checkSpecs(map[string]string{spec[0]: spec[1]}, 86)
+		require.Equal(t, wrong, err != nil, "%s=%s: %v", spec[0], spec[1], err)
+		require.NoError(t, checkSpecs(map[string]string{spec[0]: spec[1]}, 85))
+	}
+}

@@ -1,15 +1,20 @@
 package nova_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/nubecula/cloud/identity"
+	"github.com/nubecula/cloud/network"
 )
 
 // reply is a raw answer.
@@ -123,6 +128,24 @@ func TestVersionsOfTheCreateBody(t *testing.T) {
 	s.env.Check()
 }
 
+func TestNoFreeAddress(t *testing.T) {
+	s := newSite(t)
+	ctx := context.Background()
+	sys := s.env.Cloud.As(identity.System()).Network
+	n, err := sys.CreateNetwork(ctx, network.CreateNetworkRequest{ProjectID: s.env.Seeded.ProjectID, Name: "full"})
+	require.NoError(t, err)
+	_, err = sys.CreateSubnet(ctx, network.CreateSubnetRequest{ProjectID: s.env.Seeded.ProjectID, NetworkID: n.ID, CIDR: netip.MustParsePrefix("192.0.2.0/30"),
+		Pools: []network.Pool{{Start: netip.MustParseAddr("192.0.2.2"), End: netip.MustParseAddr("192.0.2.2")}}})
+	require.NoError(t, err)
+	body := s.createBody(`"networks": [{"uuid": "` + n.ID + `"}]`)
+	require.Equal(t, http.StatusAccepted, s.call("demo", "", "POST", "/servers", body).status)
+	r := s.call("demo", "", "POST", "/servers", body)
+	require.Equal(t, http.StatusConflict, r.status, r.text)
+	require.Contains(t, r.text, "conflictingRequest")
+	s.env.Settle()
+	s.env.Check()
+}
+
 func TestRefusals(t *testing.T) {
 	s := newSite(t)
 	v := s.boot(s.client("demo", ""), s.small("web"))
@@ -188,6 +211,9 @@ func TestRefusals(t *testing.T) {
 		{"admin", "", "GET", "/flavors/42/os-flavor-access", "", 404, "public"},
 		{"admin", "2.36", "PUT", "/os-quota-sets/p", `{"quota_set": {"floating_ips": 5}}`, 400, "removed after microversion 2.35"},
 		{"admin", "2.35", "PUT", "/os-quota-sets/p", `{"quota_set": {"floating_ips": 5}}`, 400, "network service"},
+		{"admin", "2.49", "PUT", "/os-quota-class-sets/default", `{"quota_class_set": {"server_groups": 5, "cores": 7}}`, 200, `"cores":7`},
+		{"admin", "2.50", "PUT", "/os-quota-class-sets/default", `{"quota_class_set": {"fixed_ips": 5}}`, 400, "2.49"},
+		{"admin", "2.50", "PUT", "/os-quota-class-sets/other", `{"quota_class_set": {"cores": 5}}`, 400, "default"},
 		{"admin", "", "PUT", "/os-quota-sets/p?user_id=u", `{"quota_set": {"cores": 5}}`, 400, "user_id"},
 		{"demo", "", "POST", "/os-keypairs", `{"keypair": {"name": "a@b"}}`, 400, "keypair.name"},
 		{"demo", "2.1", "POST", "/os-keypairs", `{"keypair": {"name": "a", "type": "ssh"}}`, 400, "keypair.type"},

@@ -101,10 +101,14 @@ func unbase64(s string) ([]byte, error) {
 	return base64.StdEncoding.DecodeString(s)
 }
 
-// badRequest turns what is missing into a mistake in the request that names it, as Nova does when a server is made.
+// badRequest turns what is missing into a mistake in the request that names it, as Nova does when a server is
+// made, and a network without free addresses into a conflict: clients take 503 for an outage and try again.
 func badRequest(err error) error {
-	if !fault.Is(err, fault.NotFound) {
-		return err
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return &fault.Error{Code: fault.Invalid, Err: err}
+	case fault.Is(err, fault.Exhausted):
+		return &fault.Error{Code: fault.Conflict, Err: err}
 	}
-	return &fault.Error{Code: fault.Invalid, Err: err}
+	return err
 }
