@@ -17,12 +17,13 @@ func (e *Env) Crash() {
 
 // Kill ends the Cloud's process at this instant; Restart starts another.
 func (e *Env) Kill() {
+	c := e.Cloud // Restart may come as soon as the store has crashed
 	e.db.Crash()
-	e.Cloud.Kill()
+	c.Kill()
 }
 
 // CrashAtCommit lets the process die at the n-th commit of the store from now on, from 1: before it
-// happens, or behind it, when nobody has been told yet. Restart starts another process once Crashed says so.
+// happens, or behind it, when nobody has been told yet; 0 takes it back. Restart starts another process once Crashed says so.
 func (e *Env) CrashAtCommit(n int, after bool) {
 	when := chaos.Before
 	if after {
