@@ -45,6 +45,12 @@ func openConn(path string, flags int32) (*conn, error) {
 		c.frames = int(frames)
 		return lib.SQLITE_OK
 	}
+	// Otherwise SQLite compiles a range query anew each time its parameters are bound, to plan it by their values.
+	if rc := lib.Xsqlite3_db_config(c.tls, c.db, lib.SQLITE_DBCONFIG_ENABLE_QPSG, libc.VaList(c.out, int32(1), uintptr(0))); rc != lib.SQLITE_OK {
+		err := c.fail(rc)
+		c.close()
+		return nil, err
+	}
 	lib.Xsqlite3_busy_timeout(c.tls, c.db, 5000)
 	lib.Xsqlite3_wal_hook(c.tls, c.db, pointer(c.hook), 0)
 	return c, nil
