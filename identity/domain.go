@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -50,7 +51,7 @@ func (s *Service) createDomain(ctx context.Context, id string, req CreateProject
 		return nil, err
 	}
 	if req.DomainID != "" || req.ParentID != "" {
-		return nil, fault.InvalidField("domain_id", req.DomainID+req.ParentID, "a domain is in no other")
+		return nil, fault.InvalidField("domain_id", cmp.Or(req.DomainID, req.ParentID), "a domain is in no other")
 	}
 	if !validID(id) {
 		return nil, fault.InvalidField("explicit_domain_id", id, "give at most 64 letters, digits and dashes")

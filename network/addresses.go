@@ -272,8 +272,10 @@ func validPort(p *Port) error {
 	if err := validTexts("port", p.Name, p.Description, p.Tags); err != nil {
 		return err
 	}
-	if len(p.DeviceID) > maxText || len(p.DeviceOwner) > maxText {
-		return fault.InvalidField("device_id", p.DeviceID[:20], sprint("at most %d characters", maxText))
+	for _, f := range []struct{ name, text string }{{"device_id", p.DeviceID}, {"device_owner", p.DeviceOwner}} {
+		if len(f.text) > maxText {
+			return fault.InvalidField(f.name, sprint("%.20s...", f.text), sprint("at most %d characters", maxText))
+		}
 	}
 	if !slices.Contains([]string{"normal", "direct", "macvtap", "baremetal", "direct-physical", "virtio-forwarder", "smart-nic", "vdpa", "accelerator-direct", "accelerator-direct-physical", "remote-managed"}, p.VNICType) {
 		return fault.InvalidField("binding:vnic_type", p.VNICType, "it is normal, or one of Neutron's other types")

@@ -2,6 +2,7 @@ package network_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -149,6 +150,7 @@ func TestPortSettings(t *testing.T) {
 	for _, bad := range []network.CreatePortRequest{
 		{DNSName: "a b"}, {VNICType: "odd"}, {AddressPairs: []network.AddressPair{{IP: "x"}}}, {Name: string(make([]byte, 256))},
 		{AddressPairs: []network.AddressPair{{IP: "10.0.0.1"}, {IP: "10.0.0.1"}}}, {Tags: []string{"a,b"}},
+		{DeviceID: strings.Repeat("x", 256)}, {DeviceOwner: strings.Repeat("x", 256)},
 	} {
 		bad.NetworkID = n.ID
 		_, err := e.alice.CreatePort(e.ctx, bad)
