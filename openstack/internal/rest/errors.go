@@ -73,8 +73,20 @@ func StatusOf(s Service, err error) int {
 	return http.StatusInternalServerError
 }
 
+// maxMessage is how long a message may be, in bytes: a refusal quotes what the client sent.
+const maxMessage = 1 << 10
+
 // message is what a client may read of an error: all of a refusal, nothing of the inside of a failure.
 func message(err error, status int, requestID string) string {
+	text := wholeMessage(err, status, requestID)
+	if len(text) <= maxMessage {
+		return text
+	}
+	const half = maxMessage / 2 // the remedy comes last
+	return strings.ToValidUTF8(text[:half], "") + " [...] " + strings.ToValidUTF8(text[len(text)-half:], "")
+}
+
+func wholeMessage(err error, status int, requestID string) string {
 	var fe *fault.Error
 	errors.As(err, &fe)
 	switch {

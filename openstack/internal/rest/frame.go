@@ -112,6 +112,8 @@ type call struct {
 	start time.Duration
 	// status that was answered, 0 before that.
 	status int
+	// answered is set once the whole answer is written.
+	answered bool
 }
 
 // ServeHTTP implements http.Handler.
@@ -122,7 +124,12 @@ func (f *Frame) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.r = r.WithContext(ctx)
 	c.req = &Request{HTTP: c.r, ID: id, base: baseURL(r, f.PublicURL)}
 	w.Header().Set("X-Openstack-Request-Id", id)
-	defer c.record()
+	defer func() {
+		c.record()
+		if c.answered {
+			c.flush()
+		}
+	}()
 	defer func() {
 		p := recover()
 		if p == nil {

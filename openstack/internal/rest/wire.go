@@ -1,9 +1,11 @@
 package rest
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -30,6 +32,9 @@ func (c *call) readBody(limit int64) ([]byte, error) {
 	stop := c.f.Clock.AfterFunc(c.f.Timeout, func() { _ = rc.SetReadDeadline(past()) })
 	defer stop()
 	body, err := io.ReadAll(io.LimitReader(c.r.Body, limit+1))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, Status(http.StatusRequestTimeout, "the body did not arrive within "+c.f.Timeout.String()+": send it faster")
+	}
 	if err != nil {
 		return nil, Status(http.StatusBadRequest, "the body broke off before its end")
 	}
@@ -93,11 +98,47 @@ func (c *call) write(status int, contentType string, body []byte) {
 	if status != http.StatusNoContent {
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 	}
+	c.discard()
 	c.status = status
 	c.w.WriteHeader(status)
 	if c.r.Method != http.MethodHead && status != http.StatusNoContent {
-		_, _ = c.w.Write(body) // a client that has gone is not our error
+		_, _ = (&stalling{c: c, w: c.w}).Write(body) // a client that has gone is not our error
 	}
+	c.answered = true
+}
+
+const (
+	// maxUnread is how many bytes of a body that no handler wanted are read to keep the connection.
+	maxUnread = 256 << 10
+	// unreadTime is how long they may take.
+	unreadTime = 5 * time.Second
+)
+
+// discard reads what no handler has read of the body, as the server does by itself before it answers, but not
+// for ever: who sends much or slowly loses the connection.
+func (c *call) discard() {
+	if c.r.Body == nil || c.r.Body == http.NoBody {
+		return
+	}
+	rc := http.NewResponseController(c.w)
+	err := error(nil)
+	if c.r.Header.Get("Expect") == "" { // who waits for a word to go on is not told to
+		stop := c.f.Clock.AfterFunc(unreadTime, func() { _ = rc.SetReadDeadline(past()) })
+		_, err = io.CopyN(io.Discard, c.r.Body, maxUnread)
+		stop()
+	}
+	if err != io.EOF {
+		c.w.Header().Set("Connection", "close")
+		_ = rc.SetReadDeadline(past())
+	}
+}
+
+// flush sends the answer to its end, which a client that does not read could put off for ever.
+func (c *call) flush() {
+	rc := http.NewResponseController(c.w)
+	stop := c.f.Clock.AfterFunc(c.f.Stall, func() { _ = rc.SetWriteDeadline(past()) })
+	defer stop()
+	_ = rc.Flush() // a client that has gone is not our error
 }
 
 // stream copies a body; what breaks off in the middle aborts the connection, so that nobody takes it for the whole.
@@ -106,9 +147,11 @@ func (c *call) stream(resp *Response, status int) {
 	if resp.Size >= 0 {
 		c.w.Header().Set("Content-Length", strconv.FormatInt(resp.Size, 10))
 	}
+	c.discard()
 	c.status = status
 	c.w.WriteHeader(status)
 	if c.r.Method == http.MethodHead {
+		c.answered = true
 		return
 	}
 	n, err := io.Copy(&stalling{c: c, w: c.w}, resp.Stream)
@@ -119,6 +162,7 @@ func (c *call) stream(resp *Response, status int) {
 		c.f.Log.WarnContext(c.r.Context(), "a download broke off", "bytes", n, "error", err)
 		panic(http.ErrAbortHandler)
 	}
+	c.answered = true
 }
 
 // fail answers with an error in the service's form, and logs what is not the client's fault.
