@@ -2,7 +2,8 @@
 // of state, with fake hosts or with real ones through libvirt.
 //
 //	go run ./examples/lab
-//	. DIR/openrc && openstack server create --flavor m1.nano --image tiny --network private --wait vm1
+//	export OS_CLIENT_CONFIG_FILE=DIR/clouds.yaml
+//	openstack --os-cloud lab server create --flavor m1.nano --image tiny --network private --wait vm1
 package main
 
 import (
@@ -173,20 +174,19 @@ func address(listen string) (string, net.Listener, error) {
 }
 
 func greeting(cfg config, url string) string {
-	openrc := filepath.Join(cfg.data, "openrc")
 	hosts := fmt.Sprintf("%d fake hosts", cfg.hosts)
 	if cfg.hypervisor == "libvirt" {
 		hosts = "libvirt at " + strings.Join(cfg.uris, ", ")
 	}
 	return fmt.Sprintf(`Nubecula is up at %s with %s; its state is in %s
 
-As the administrator:
+Type next, in another shell:
+  export OS_CLIENT_CONFIG_FILE=%s
+  openstack --os-cloud lab server create --flavor m1.nano --image tiny --network private --wait vm1
+  openstack --os-cloud lab console log show vm1
+  openstack --os-cloud lab-admin hypervisor list
+Or be the administrator for a whole shell (then leave --os-cloud out: the client would mix the two):
   . %s
-  openstack hypervisor list
-As the user demo:
-  export OS_CLIENT_CONFIG_FILE=%s OS_CLOUD=lab
-  openstack server create --flavor m1.nano --image tiny --network private --wait vm1
-  openstack console log show vm1
 
-Ctrl-C ends it; the next start goes on where it was.`, url, hosts, cfg.data, openrc, filepath.Join(cfg.data, "clouds.yaml"))
+Ctrl-C ends it; the next start goes on where it was.`, url, hosts, cfg.data, filepath.Join(cfg.data, "clouds.yaml"), filepath.Join(cfg.data, "openrc"))
 }
