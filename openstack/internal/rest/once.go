@@ -28,7 +28,7 @@ const (
 // reply is what is kept of a call with an Idempotency-Key.
 type reply struct {
 	ID        string      `json:"id"`     // digest of project, user and key
-	Digest    string      `json:"digest"` // of method, path, query, version and body
+	Digest    string      `json:"digest"` // of method, path, query, version, body, and the headers that count
 	Status    int         `json:"status"`
 	Header    http.Header `json:"header,omitempty"`
 	Body      string      `json:"body,omitempty"` // sealed: it may hold a password
@@ -68,7 +68,7 @@ func (o *Once) Keep(tx *store.Tx, digest string, resp *Response) error {
 
 func errOtherCall() error {
 	return &fault.Error{Code: fault.Conflict, Field: keyHeader,
-		Msg: "this key was used within the last 24 hours for another request (method, path, version or body differ): use a new key for each request"}
+		Msg: "this key was used within the last 24 hours for another request (method, path, version, body or a header differs): use a new key for each request"}
 }
 
 // onceID returns the store's id for a client's Idempotency-Key; "" when it sent none.
@@ -96,8 +96,10 @@ func digest(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// callDigest covers all that a call means: in two places a header is part of that.
 func callDigest(r *Request) string {
-	return digest(r.HTTP.Method, r.HTTP.URL.EscapedPath(), r.HTTP.URL.RawQuery, r.Version.String(), string(r.Body))
+	h := r.HTTP.Header
+	return digest(r.HTTP.Method, r.HTTP.URL.EscapedPath(), r.HTTP.URL.RawQuery, r.Version.String(), string(r.Body), h.Get("X-Subject-Token"), h.Get("If-Match"))
 }
 
 // lookup returns the reply kept under an id, nil when there is none or its time is over.

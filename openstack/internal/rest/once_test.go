@@ -37,11 +37,13 @@ func TestOnce(t *testing.T) {
 	require.NotEqual(t, first.header.Get("X-Openstack-Request-Id"), again.header.Get("X-Openstack-Request-Id"))
 	require.Equal(t, 1, l.count())
 
-	// another body, another query or another version is another request
+	// another body, another query, version or header that counts is another request
 	for _, a := range []answer{
 		l.do("POST", path, `{"note":{"text":"y"}}`, "Idempotency-Key", "k1"),
 		l.do("POST", path+"?x=1", body, "Idempotency-Key", "k1"),
 		l.do("POST", path, body, "Idempotency-Key", "k1", "OpenStack-API-Version", "compute 2.5"),
+		l.do("POST", path, body, "Idempotency-Key", "k1", "X-Subject-Token", "another"),
+		l.do("POST", path, body, "Idempotency-Key", "k1", "If-Match", "revision_number=2"),
 	} {
 		require.Equal(t, 409, a.status)
 		require.Contains(t, a.text, "Idempotency-Key")
