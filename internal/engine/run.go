@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -173,7 +174,14 @@ func (e *Engine) isDown(instance string) (down bool) {
 // state. When the limit has passed, or the operation is cancelled, it gets a
 // little time to notice; then it is left behind, and its late effect is
 // repeated harmlessly or swept.
-func (e *Engine) call(t *task, limit time.Duration, f func(context.Context, *exec) error, x *exec) error {
+func (e *Engine) call(t *task, limit time.Duration, f func(context.Context, *exec) error, x *exec) (err error) {
+	if x.log.Enabled(e.ctx, slog.LevelDebug) {
+		began := e.opt.Clock.Mono()
+		defer func() {
+			x.log.Debug("step ran", "step", x.op.Step(), "state", x.op.State, "instance", x.op.Instance, "attempt", x.op.Attempt,
+				"took", e.opt.Clock.Mono()-began, "error", err)
+		}()
+	}
 	ctx, cancel := clock.WithTimeout(request.WithID(e.ctx, x.op.RequestID), e.opt.Clock, limit)
 	defer cancel()
 	e.mu.Lock()

@@ -1,0 +1,99 @@
+package cloudtest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nubecula/cloud/cloudtest"
+)
+
+// journal collects log records.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+// TestOneRequestID follows a boot from the API call to its event by its request id alone, and looks
+// for what was told in confidence.
+func TestOneRequestID(t *testing.T) {
+	t.Parallel()
+	var j journal
+	env := cloudtest.New(t, cloudtest.Options{Log: slog.New(slog.NewJSONHandler(&j, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	token := env.DemoToken()
+	body := `{"server": {"name": "web", "flavorRef": "42", "imageRef": "` + env.Seeded.ImageID + `", "networks": [{"uuid": "` + env.Seeded.NetworkID + `"}],
+		"adminPass": "told-in-confidence", "user_data": "dG9sZC1pbi1jb25maWRlbmNl", "personality": [{"path": "/etc/secret", "contents": "dG9sZC1pbi1jb25maWRlbmNl"}]}}`
+	req, err := http.NewRequest("POST", env.URL()+"/compute/v2.1/servers", strings.NewReader(body))
+	require.NoError(t, err)
+	req.Header.Set("X-Auth-Token", token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	answer, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, http.StatusAccepted, resp.StatusCode, "%s", answer)
+	var created struct{ Server struct{ ID string } }
+	require.NoError(t, json.Unmarshal(answer, &created))
+	env.Settle()
+	id := resp.Header.Get("X-Openstack-Request-Id")
+	require.Regexp(t, "^req-", id)
+
+	var seen []string
+	for _, l := range strings.Split(strings.TrimSpace(j.String()), "\n") {
+		var r struct {
+			Msg, Step, Instance, Error string
+			RequestID                  string `json:"request_id"`
+			OperationID                string `json:"operation_id"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(l), &r))
+		if r.RequestID != id {
+			continue
+		}
+		switch {
+		case r.Msg == "step ran" && r.OperationID != "" && strings.HasPrefix(r.Instance, "host/"):
+			seen = append(seen, "driver "+r.Step)
+		case r.Msg == "api call", r.Msg == "server accepted", r.Msg == "server placed", r.Msg == "operation ended":
+			seen = append(seen, r.Msg)
+		}
+	}
+	for _, want := range []string{"api call", "server accepted", "server placed", "driver define", "driver start", "operation ended"} {
+		require.Contains(t, seen, want, "no record with the request id %s tells of it", id)
+	}
+	events, err := env.Cloud.Store().Events(context.Background(), 0, 1000)
+	require.NoError(t, err)
+	var types []string
+	for _, e := range events {
+		if e.ID == created.Server.ID && e.RequestID == id {
+			types = append(types, e.Type)
+		}
+	}
+	require.Subset(t, types, []string{"compute.instance.create.start", "compute.instance.create.end"})
+
+	for _, secret := range []string{"told-in-confidence", "dG9sZC1pbi1jb25maWRlbmNl", token, cloudtest.DemoPassword, cloudtest.AdminPassword} {
+		require.NotContains(t, j.String(), secret)
+	}
+	text, err := json.Marshal(events)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "told-in-confidence")
+}
