@@ -61,8 +61,9 @@ func NewKey() []byte { s := id.Seed(); return s[:] }
 func KeyFile(path string) ([]byte, error) {
 	key, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		key = NewKey()
-		err = writeKey(path, key)
+		if err = writeKey(path, NewKey()); err == nil || errors.Is(err, fs.ErrExist) {
+			key, err = os.ReadFile(path) // another process may have been first
+		}
 	}
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "sealing key: %w", err)
@@ -73,7 +74,7 @@ func KeyFile(path string) ([]byte, error) {
 	return key, nil
 }
 
-// writeKey makes the file whole or not at all, and durable: what is sealed with a lost key is lost.
+// writeKey makes the file whole or not at all, never replaces one, and is durable: what is sealed with a lost key is lost.
 func writeKey(path string, key []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".key-*") // mode 0600
 	if err != nil {
@@ -84,7 +85,7 @@ func writeKey(path string, key []byte) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := os.Link(f.Name(), path); err != nil {
 		return err
 	}
 	dir, err := os.Open(filepath.Dir(path))

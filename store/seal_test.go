@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,6 +47,21 @@ func TestKeyFile(t *testing.T) {
 	require.Error(t, err)
 	_, err = store.New(memory.New(nil), store.Options{Key: []byte("short")})
 	require.True(t, fault.Is(err, fault.Invalid), "%v", err)
+}
+
+// TestKeyFileIsMadeOnce: of many processes that start at once in a new directory, none replaces another's key.
+func TestKeyFileIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "key")
+	keys := make([][]byte, 64)
+	var wg sync.WaitGroup
+	for i := range keys {
+		wg.Go(func() { keys[i], _ = store.KeyFile(path) })
+	}
+	wg.Wait()
+	for _, key := range keys {
+		require.Equal(t, keys[0], key)
+	}
 }
 
 // FuzzUnseal: no text makes Unseal panic or succeed unless Seal made it.

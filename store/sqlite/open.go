@@ -58,6 +58,10 @@ func Open(path string, opt *Options) (*Driver, error) {
 	if d.lock, err = lock(d.path); err != nil {
 		return nil, err
 	}
+	if err := makePrivate(d.path); err != nil {
+		d.lock.Close()
+		return nil, err
+	}
 	if err := d.open(); err != nil {
 		if d.w != nil {
 			d.w.keepLog()
@@ -116,6 +120,21 @@ func realPath(path string) (string, error) {
 		return "", fault.New(fault.Invalid, "%s is not a regular file: give the path of a file", path)
 	}
 	return path, nil
+}
+
+// makePrivate makes a file that its owner alone can read; the log beside it gets the same mode. SQLite itself lets everybody read.
+func makePrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return fileError(path, err)
+	}
+	return nil
 }
 
 // fileError says what the system refused and what to do about it.

@@ -95,6 +95,24 @@ func snapshot(t testing.TB, dir string) map[string]string {
 	return out
 }
 
+// TestPrivate: what is in a store is for its owner alone.
+func TestPrivate(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db")
+	d, err := sqlite.Open(path, nil)
+	require.NoError(t, err)
+	defer d.Close()
+	require.NoError(t, put(newStore(t, d), "a", "x"))
+	files, err := filepath.Glob(path + "*")
+	require.NoError(t, err)
+	require.Contains(t, files, path+"-wal")
+	for _, f := range files {
+		st, err := os.Stat(f)
+		require.NoError(t, err)
+		require.EqualValues(t, 0o600, st.Mode().Perm(), f)
+	}
+}
+
 func TestLocked(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "cloud.db")
