@@ -31,12 +31,31 @@ func loadSecrets(dir string) (secrets, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return s, err
 	}
-	s = secrets{Admin: rand.Text(), Demo: rand.Text()}
-	text, err = json.Marshal(s)
+	text, err = json.Marshal(secrets{Admin: rand.Text(), Demo: rand.Text()})
 	if err != nil {
 		return s, err
 	}
-	return s, writeFile(path, string(text)+"\n")
+	if err := writeFile(path, string(text)+"\n", os.Link); err != nil && !errors.Is(err, fs.ErrExist) {
+		return s, err
+	}
+	return loadSecrets(dir) // another lab may have been first
+}
+
+// complete refuses a data directory that has a database but lacks what is made before it, and what nobody can make again.
+func complete(dir string) error {
+	if _, err := os.Lstat(filepath.Join(dir, "nubecula.db")); err != nil {
+		return nil
+	}
+	for name, without := range map[string]string{
+		"key":            "no secret in the database can be read without it",
+		"passwords.json": "openrc and clouds.yaml are written from it; it is {\"admin\": PASSWORD, \"demo\": PASSWORD}",
+	} {
+		path := filepath.Join(dir, name)
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is missing: restore it from a backup; %s", path, without)
+		}
+	}
+	return nil
 }
 
 // writeCredentials puts openrc (admin) and clouds.yaml (lab: demo, lab-admin: admin) in place.
@@ -64,11 +83,11 @@ export OS_IDENTITY_API_VERSION=3
     identity_api_version: 3
 `, c.name, url, c.user, c.password, c.user)
 	}
-	return errors.Join(writeFile(filepath.Join(dir, "openrc"), openrc), writeFile(filepath.Join(dir, "clouds.yaml"), clouds))
+	return errors.Join(writeFile(filepath.Join(dir, "openrc"), openrc, os.Rename), writeFile(filepath.Join(dir, "clouds.yaml"), clouds, os.Rename))
 }
 
-// writeFile replaces a file as a whole, durably, with mode 0600.
-func writeFile(path, text string) error {
+// writeFile makes a file as a whole, durably, with mode 0600; place puts it there: os.Rename replaces a file, os.Link refuses to.
+func writeFile(path, text string, place func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
 	if err != nil {
 		return err
@@ -76,10 +95,8 @@ func writeFile(path, text string) error {
 	_, err = f.WriteString(text)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = place(f.Name(), path)
 	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
+	os.Remove(f.Name()) // gone after a Rename
 	return err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -167,6 +168,38 @@ func TestSecretsAreMadeOnce(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "passwords.json"), []byte(`{"admin":"x"}`), 0o600))
 	_, err = loadSecrets(dir)
 	require.ErrorContains(t, err, "damaged")
+}
+
+// TestMissingFiles: what nobody can make again is not made anew beside a database that needs the old one.
+func TestMissingFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, complete(dir), "a first start")
+	for _, name := range []string{"key", "passwords.json", "nubecula.db"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	require.NoError(t, complete(dir))
+	for _, name := range []string{"key", "passwords.json"} {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.Rename(path, path+".away"))
+		require.ErrorContains(t, complete(dir), path+" is missing")
+		_, _, err := open(t.Context(), config{data: dir, hosts: 1}, slog.New(slog.DiscardHandler))
+		require.ErrorContains(t, err, path+" is missing")
+		require.NoFileExists(t, path)
+		require.NoError(t, os.Rename(path+".away", path))
+	}
+}
+
+// TestAddressInUse: nothing is made for a lab that cannot be reached.
+func TestAddressInUse(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	dir := filepath.Join(t.TempDir(), "new")
+	err = run(t.Context(), config{data: dir, hosts: 1, hypervisor: "fake", listen: l.Addr().String()})
+	require.ErrorContains(t, err, "-listen")
+	require.NoDirExists(t, dir)
 }
 
 func TestParse(t *testing.T) {

@@ -114,6 +114,9 @@ func run(ctx context.Context, cfg config) (err error) {
 	if cfg.data, err = filepath.Abs(cfg.data); err != nil {
 		return err
 	}
+	if err := free(cfg.listen); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(cfg.data, 0o755); err != nil {
 		return fmt.Errorf("data directory: %w; name another one with -data", err)
 	}
@@ -132,8 +135,8 @@ func run(ctx context.Context, cfg config) (err error) {
 		return err
 	}
 	if listener == nil {
-		if listener, err = net.Listen("tcp", cfg.listen); err != nil {
-			return fmt.Errorf("%w; choose another address with -listen", err)
+		if listener, err = listenOn(cfg.listen); err != nil {
+			return err
 		}
 	}
 	server := openstack.Server(openstack.Handler(c, nil))
@@ -153,6 +156,24 @@ func run(ctx context.Context, cfg config) (err error) {
 	return nil
 }
 
+// free reports whether the address can be listened on, before anything is made or written; the port itself must
+// not answer before the files are in place.
+func free(listen string) error {
+	l, err := listenOn(listen)
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+func listenOn(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%w; choose another address with -listen", err)
+	}
+	return l, nil
+}
+
 // address returns the URL that clients on this machine use. With port 0 the
 // listener must be there first, to know the port.
 func address(listen string) (string, net.Listener, error) {
@@ -162,7 +183,7 @@ func address(listen string) (string, net.Listener, error) {
 	}
 	var l net.Listener
 	if port == "0" {
-		if l, err = net.Listen("tcp", listen); err != nil {
+		if l, err = listenOn(listen); err != nil {
 			return "", nil, err
 		}
 		_, port, _ = net.SplitHostPort(l.Addr().String())

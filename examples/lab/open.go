@@ -32,8 +32,14 @@ func open(ctx context.Context, cfg config, log *slog.Logger) (_ *cloud.Cloud, s 
 		}
 	}()
 	in := func(elem ...string) string { return filepath.Join(append([]string{cfg.data}, elem...)...) }
+	if err := complete(cfg.data); err != nil {
+		return nil, s, err
+	}
 	key, err := store.KeyFile(in("key"))
 	if err != nil {
+		return nil, s, err
+	}
+	if s, err = loadSecrets(cfg.data); err != nil {
 		return nil, s, err
 	}
 	db, err := sqlite.Open(in("nubecula.db"), nil)
@@ -45,9 +51,6 @@ func open(ctx context.Context, cfg config, log *slog.Logger) (_ *cloud.Cloud, s 
 		return nil, s, errors.Join(err, db.Close())
 	}
 	closers = append(closers, opt.Store)
-	if s, err = loadSecrets(cfg.data); err != nil {
-		return nil, s, err
-	}
 	if opt.Images, err = fileimage.New(in("images")); err != nil {
 		return nil, s, err
 	}
