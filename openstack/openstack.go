@@ -59,7 +59,7 @@ func Handler(c *cloud.Cloud, opt *Options) http.Handler {
 		panic(fmt.Sprintf("openstack: %v", err))
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/healthz" {
+		if r.URL.Path == "/healthz" && r.ContentLength == 0 { // a body is the frame's to get rid of
 			w.WriteHeader(http.StatusOK)
 			return
 		}

@@ -77,6 +77,16 @@ func TestHealth(t *testing.T) {
 	require.Panics(t, func() { openstack.Handler(env.Cloud, &openstack.Options{PublicURL: "nonsense"}) })
 }
 
+// TestHealthTakesNoBody: the address that needs no token holds no connection for a body that never comes.
+func TestHealthTakesNoBody(t *testing.T) {
+	t.Parallel()
+	env := cloudtest.New(t)
+	resp, err := http.Post(env.URL()+"/healthz", "text/plain", strings.NewReader("x"))
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, http.StatusNotFound, resp.StatusCode)
+}
+
 func TestServerLimitsHeaders(t *testing.T) {
 	t.Parallel()
 	env := cloudtest.New(t)
