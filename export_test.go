@@ -1,0 +1,4 @@
+package cloud
+
+// Collections lists everything that a Cloud keeps in its store.
+var Collections = collections
