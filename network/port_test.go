@@ -143,7 +143,7 @@ func TestPortSettings(t *testing.T) {
 	requireReason(t, network.GroupsNeedPortSecurity, err)
 	_, err = e.alice.UpdatePort(e.ctx, network.UpdatePortRequest{ID: p.ID, PortSecurity: ptr(false), SecurityGroups: &[]string{}})
 	requireReason(t, network.PairsNeedPortSecurity, err)
-	p, err = e.alice.UpdatePort(e.ctx, network.UpdatePortRequest{ID: p.ID, PortSecurity: ptr(false), SecurityGroups: &[]string{}, AddressPairs: &[]network.AddressPair{}})
+	_, err = e.alice.UpdatePort(e.ctx, network.UpdatePortRequest{ID: p.ID, PortSecurity: ptr(false), SecurityGroups: &[]string{}, AddressPairs: &[]network.AddressPair{}})
 	require.NoError(t, err)
 	require.NoError(t, e.alice.DeleteSecurityGroup(e.ctx, g.ID))
 	require.Empty(t, e.port(e.alice, network.CreatePortRequest{NetworkID: n.ID, PortSecurity: ptr(false)}).SecurityGroups)

@@ -84,3 +84,7 @@ func guestState(dom *libvirt.Domain) (g computedriver.GuestState, id string, err
 	}
 	return g, id, err
 }
+
+func (r record) mark() computedriver.Mark {
+	return computedriver.Mark{Cloud: r.Cloud, ID: r.ID, Generation: r.Generation}
+}

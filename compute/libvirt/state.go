@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/id"
 	"github.com/nubecula/cloud/internal/statedir"
@@ -60,10 +59,6 @@ type record struct {
 	ID         string `json:"id"`
 	Generation int64  `json:"generation"`
 	Name       string `json:"name"`
-}
-
-func (r record) mark() computedriver.Mark {
-	return computedriver.Mark{Cloud: r.Cloud, ID: r.ID, Generation: r.Generation}
 }
 
 // mark reads a guest's mark; ok is false when the guest has no directory.

@@ -143,7 +143,7 @@ func TestServerLife(t *testing.T) {
 	require.NotEmpty(t, out)
 
 	new, about := "db", "the database"
-	v, err = servers.Update(ctx, c, v.ID, servers.UpdateOpts{Name: new, AccessIPv4: "192.0.2.7", Hostname: &about}).Extract()
+	_, err = servers.Update(ctx, c, v.ID, servers.UpdateOpts{Name: new, AccessIPv4: "192.0.2.7", Hostname: &about}).Extract()
 	require.Error(t, err, "a host name has no spaces")
 	hostname := "db-1"
 	v, err = servers.Update(ctx, c, made.ID, servers.UpdateOpts{Name: new, AccessIPv4: "192.0.2.7", Hostname: &hostname}).Extract()
