@@ -141,19 +141,19 @@ func one[T any](list []*T, err error) (*T, error) {
 func seedNetworks(ctx context.Context, sys *network.Service, out *Seeded) error {
 	no := false
 	var err error
-	out.NetworkID, out.SubnetID, err = seedNetwork(ctx, sys, network.CreateNetworkRequest{Name: "private", ProjectID: out.ProjectID},
-		network.CreateSubnetRequest{Name: "private-subnet", CIDR: netip.MustParsePrefix("10.0.0.0/16")})
+	out.NetworkID, out.SubnetID, err = seedNetwork(ctx, sys, network.CreateNetwork{Name: "private", ProjectID: out.ProjectID},
+		network.CreateSubnet{Name: "private-subnet", CIDR: netip.MustParsePrefix("10.0.0.0/16")})
 	if err != nil {
 		return err
 	}
-	out.PublicID, _, err = seedNetwork(ctx, sys, network.CreateNetworkRequest{Name: "public", ProjectID: out.AdminProjectID, External: true,
+	out.PublicID, _, err = seedNetwork(ctx, sys, network.CreateNetwork{Name: "public", ProjectID: out.AdminProjectID, External: true,
 		Segment: networkdriver.Segment{Type: "flat", Physical: "public"}},
-		network.CreateSubnetRequest{Name: "public-subnet", CIDR: netip.MustParsePrefix("172.24.4.0/24"), DHCP: &no})
+		network.CreateSubnet{Name: "public-subnet", CIDR: netip.MustParsePrefix("172.24.4.0/24"), DHCP: &no})
 	return err
 }
 
 // seedNetwork makes a network with its subnet, in one transaction.
-func seedNetwork(ctx context.Context, sys *network.Service, n network.CreateNetworkRequest, s network.CreateSubnetRequest) (networkID, subnetID string, err error) {
+func seedNetwork(ctx context.Context, sys *network.Service, n network.CreateNetwork, s network.CreateSubnet) (networkID, subnetID string, err error) {
 	err = sys.Together(ctx, func(ctx context.Context) error {
 		have, err := sys.ListNetworks(ctx, network.NetworkFilter{Names: []string{n.Name}, ProjectID: n.ProjectID})
 		if err != nil {

@@ -114,7 +114,7 @@ func upload(e *Env, id string) error {
 }
 
 func someNetwork(e *Env) string {
-	n, err := e.Demo().Network.CreateNetwork(e.ctx(), network.CreateNetworkRequest{Name: "n"})
+	n, err := e.Demo().Network.CreateNetwork(e.ctx(), network.CreateNetwork{Name: "n"})
 	e.must(err)
 	e.Settle()
 	return n.ID
@@ -165,7 +165,7 @@ var scenarios = []scenario{
 		clean: imageStatus("gone"), final: imageStatus("gone", image.Active)},
 	{kind: "network.apply", prepare: someNetwork,
 		act: func(e *Env, id string) error {
-			_, err := e.Demo().Network.CreateSubnet(e.ctx(), network.CreateSubnetRequest{NetworkID: id, CIDR: netip.MustParsePrefix("10.9.0.0/24")})
+			_, err := e.Demo().Network.CreateSubnet(e.ctx(), network.CreateSubnet{NetworkID: id, CIDR: netip.MustParsePrefix("10.9.0.0/24")})
 			return err
 		},
 		clean: networkIs(network.Active), final: networkIs(network.Active)},

@@ -45,7 +45,7 @@ func TestMultipleCreate(t *testing.T) {
 func TestInvalidRequests(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	port, err := e.net.As(alice()).CreatePort(e.ctx, network.CreatePortRequest{NetworkID: e.networkID})
+	port, err := e.net.As(alice()).CreatePort(e.ctx, network.CreatePort{NetworkID: e.networkID})
 	require.NoError(t, err)
 	for field, change := range map[string]func(r *compute.CreateServer){
 		"name":              func(r *compute.CreateServer) { r.Name = "" },
@@ -109,7 +109,7 @@ func TestNetworksOfServer(t *testing.T) {
 	_, err := e.alice.CreateServer(e.ctx, req)
 	require.True(t, fault.Is(err, fault.Conflict), err)
 
-	_, err = e.net.As(alice()).CreateNetwork(e.ctx, network.CreateNetworkRequest{Name: "second"})
+	_, err = e.net.As(alice()).CreateNetwork(e.ctx, network.CreateNetwork{Name: "second"})
 	require.NoError(t, err)
 	_, err = e.alice.CreateServer(e.ctx, e.request("which"))
 	require.True(t, fault.Is(err, fault.Conflict), err)
@@ -121,7 +121,7 @@ func TestNetworksOfServer(t *testing.T) {
 func TestOwnPort(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	port, err := e.net.As(alice()).CreatePort(e.ctx, network.CreatePortRequest{NetworkID: e.networkID})
+	port, err := e.net.As(alice()).CreatePort(e.ctx, network.CreatePort{NetworkID: e.networkID})
 	require.NoError(t, err)
 	req := e.request("holder")
 	req.Networks = []compute.Network{{PortID: port.ID}}

@@ -107,9 +107,9 @@ func newEnv(t testing.TB, cfg ...config) *env {
 		require.NoError(t, e.engine.Close(10*time.Second))
 		require.NoError(t, e.store.Close())
 	})
-	n, err := e.net.As(alice()).CreateNetwork(e.ctx, network.CreateNetworkRequest{Name: "private"})
+	n, err := e.net.As(alice()).CreateNetwork(e.ctx, network.CreateNetwork{Name: "private"})
 	require.NoError(t, err)
-	_, err = e.net.As(alice()).CreateSubnet(e.ctx, network.CreateSubnetRequest{NetworkID: n.ID, CIDR: netip.MustParsePrefix("10.0.0.0/16")})
+	_, err = e.net.As(alice()).CreateSubnet(e.ctx, network.CreateSubnet{NetworkID: n.ID, CIDR: netip.MustParsePrefix("10.0.0.0/16")})
 	require.NoError(t, err)
 	e.networkID = n.ID
 	admin := e.image.As(who("root", "admin", "admin"))

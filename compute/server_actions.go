@@ -9,8 +9,8 @@ import (
 	"github.com/nubecula/cloud/store"
 )
 
-// StartServer powers a stopped server on. Conflict: its state forbids it, or another operation is at
-// work on it; Unavailable: its host does not answer.
+// StartServer powers a stopped server on. Conflict: its state forbids it, another operation is at
+// work on it, or its host does not answer.
 func (s *Service) StartServer(ctx context.Context, id string) error {
 	return s.power(ctx, "compute:server:start", id, doStart, PoweringOn, s.ops.start)
 }
@@ -73,7 +73,7 @@ func (s *Service) reachable(tx *store.Tx, v *Server) error {
 		return err
 	}
 	if !s.up(h, tx.LeaseNow()) {
-		return fault.New(fault.Unavailable, "its host %s does not answer since %s; try again once it does", h.Name, h.SeenAt.Format("2006-01-02T15:04:05Z")).About("server", v.ID)
+		return v.conflict("its host %s does not answer since %s; try again once it does", h.Name, h.SeenAt.Format("2006-01-02T15:04:05Z"))
 	}
 	return nil
 }

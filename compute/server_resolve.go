@@ -135,7 +135,7 @@ func (s *Service) makeNICs(tx *store.Tx, v *Server, wanted []Network) ([]NIC, er
 			nics = append(nics, NIC{PortID: p.ID, NetworkID: p.NetworkID, MAC: p.MAC, Tag: w.Tag})
 			continue
 		}
-		req := network.CreatePortRequest{ProjectID: v.ProjectID, NetworkID: w.NetworkID, DeviceID: v.ID, DeviceOwner: owner, SecurityGroups: groups}
+		req := network.CreatePort{ProjectID: v.ProjectID, NetworkID: w.NetworkID, DeviceID: v.ID, DeviceOwner: owner, SecurityGroups: groups}
 		if w.FixedIP.IsValid() {
 			req.Fixed = &[]network.FixedRequest{{Addr: w.FixedIP}}
 		}

@@ -30,12 +30,12 @@ func BenchmarkCreatePort(b *testing.B) {
 			svc, err := network.New(network.Options{Store: s, Engine: e, Provider: provider})
 			require.NoError(b, err)
 			svc = svc.As(member("alice", "a", "member"))
-			n, err := svc.CreateNetwork(ctx, network.CreateNetworkRequest{})
+			n, err := svc.CreateNetwork(ctx, network.CreateNetwork{})
 			require.NoError(b, err)
-			_, err = svc.CreateSubnet(ctx, network.CreateSubnetRequest{NetworkID: n.ID, CIDR: netip.MustParsePrefix("10.0.0.0/8")})
+			_, err = svc.CreateSubnet(ctx, network.CreateSubnet{NetworkID: n.ID, CIDR: netip.MustParsePrefix("10.0.0.0/8")})
 			require.NoError(b, err)
 			port := func() {
-				_, err := svc.CreatePort(ctx, network.CreatePortRequest{NetworkID: n.ID})
+				_, err := svc.CreatePort(ctx, network.CreatePort{NetworkID: n.ID})
 				require.NoError(b, err)
 			}
 			for range have {

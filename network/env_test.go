@@ -120,7 +120,7 @@ func (e *env) sound() {
 	}))
 }
 
-func (e *env) network(svc *network.Service, req network.CreateNetworkRequest) *network.Network {
+func (e *env) network(svc *network.Service, req network.CreateNetwork) *network.Network {
 	e.t.Helper()
 	n, err := svc.CreateNetwork(e.ctx, req)
 	require.NoError(e.t, err)
@@ -129,12 +129,12 @@ func (e *env) network(svc *network.Service, req network.CreateNetworkRequest) *n
 
 func (e *env) subnet(svc *network.Service, networkID, cidr string) *network.Subnet {
 	e.t.Helper()
-	v, err := svc.CreateSubnet(e.ctx, network.CreateSubnetRequest{NetworkID: networkID, CIDR: netip.MustParsePrefix(cidr)})
+	v, err := svc.CreateSubnet(e.ctx, network.CreateSubnet{NetworkID: networkID, CIDR: netip.MustParsePrefix(cidr)})
 	require.NoError(e.t, err)
 	return v
 }
 
-func (e *env) port(svc *network.Service, req network.CreatePortRequest) *network.Port {
+func (e *env) port(svc *network.Service, req network.CreatePort) *network.Port {
 	e.t.Helper()
 	p, err := svc.CreatePort(e.ctx, req)
 	require.NoError(e.t, err)

@@ -29,12 +29,12 @@ func TestDefaultGroup(t *testing.T) {
 		}
 		require.ElementsMatch(t, []string{"egress IPv4", "egress IPv6", "ingress IPv4 from the group", "ingress IPv6 from the group"}, shape)
 		requireReason(t, network.DefaultGroupFixed, e.alice.DeleteSecurityGroup(e.ctx, g.ID))
-		_, err = e.alice.UpdateSecurityGroup(e.ctx, network.UpdateSecurityGroupRequest{ID: g.ID, Name: ptr("x")})
+		_, err = e.alice.UpdateSecurityGroup(e.ctx, network.UpdateSecurityGroup{ID: g.ID, Name: ptr("x")})
 		requireReason(t, network.DefaultGroupFixed, err)
 		_, err = e.bob.GetSecurityGroup(e.ctx, g.ID)
 		requireCode(t, fault.NotFound, err)
 	}
-	_, err := e.alice.CreateSecurityGroup(e.ctx, network.CreateSecurityGroupRequest{Name: "default"})
+	_, err := e.alice.CreateSecurityGroup(e.ctx, network.CreateSecurityGroup{Name: "default"})
 	requireReason(t, network.DefaultGroupExists, err)
 	e.sound()
 }
@@ -42,13 +42,13 @@ func TestDefaultGroup(t *testing.T) {
 func TestGroupsAndRules(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	g, err := e.alice.CreateSecurityGroup(e.ctx, network.CreateSecurityGroupRequest{Name: "web"})
+	g, err := e.alice.CreateSecurityGroup(e.ctx, network.CreateSecurityGroup{Name: "web"})
 	require.NoError(t, err)
 	require.Len(t, g.Rules, 2)
-	other, err := e.alice.CreateSecurityGroup(e.ctx, network.CreateSecurityGroupRequest{Name: "web"})
+	other, err := e.alice.CreateSecurityGroup(e.ctx, network.CreateSecurityGroup{Name: "web"})
 	require.NoError(t, err, "names need not be unique")
 
-	req := network.CreateSecurityGroupRuleRequest{GroupID: g.ID, Direction: "ingress", Protocol: "TCP", PortMin: ptr(80), PortMax: ptr(443), RemoteCIDR: "10.1.2.3/8"}
+	req := network.CreateSecurityGroupRule{GroupID: g.ID, Direction: "ingress", Protocol: "TCP", PortMin: ptr(80), PortMax: ptr(443), RemoteCIDR: "10.1.2.3/8"}
 	r, err := e.alice.CreateSecurityGroupRule(e.ctx, req)
 	require.NoError(t, err)
 	require.Equal(t, "10.1.2.3/8", r.RemoteCIDR, "as it was given")
@@ -58,22 +58,22 @@ func TestGroupsAndRules(t *testing.T) {
 	req.Protocol = "6"
 	_, err = e.alice.CreateSecurityGroupRule(e.ctx, req)
 	requireReason(t, network.RuleExists, err)
-	_, err = e.alice.CreateSecurityGroupRule(e.ctx, network.CreateSecurityGroupRuleRequest{GroupID: g.ID, Direction: "ingress", RemoteGroupID: other.ID})
+	_, err = e.alice.CreateSecurityGroupRule(e.ctx, network.CreateSecurityGroupRule{GroupID: g.ID, Direction: "ingress", RemoteGroupID: other.ID})
 	require.NoError(t, err)
-	for name, change := range map[string]func(r *network.CreateSecurityGroupRuleRequest){
-		"direction":    func(r *network.CreateSecurityGroupRuleRequest) { r.Direction = "in" },
-		"ether type":   func(r *network.CreateSecurityGroupRuleRequest) { r.EtherType = "IPX" },
-		"protocol":     func(r *network.CreateSecurityGroupRuleRequest) { r.Protocol = "smtp" },
-		"number":       func(r *network.CreateSecurityGroupRuleRequest) { r.Protocol = "256" },
-		"ports of gre": func(r *network.CreateSecurityGroupRuleRequest) { r.Protocol = "gre" },
-		"one end":      func(r *network.CreateSecurityGroupRuleRequest) { r.PortMax = nil },
-		"backwards":    func(r *network.CreateSecurityGroupRuleRequest) { r.PortMin = ptr(500) },
-		"port 0":       func(r *network.CreateSecurityGroupRuleRequest) { r.PortMin = ptr(0) },
-		"icmp type":    func(r *network.CreateSecurityGroupRuleRequest) { r.Protocol, r.PortMax = "icmp", ptr(256) },
-		"family":       func(r *network.CreateSecurityGroupRuleRequest) { r.RemoteCIDR = "fd00::/8" },
-		"not a range":  func(r *network.CreateSecurityGroupRuleRequest) { r.RemoteCIDR = "everywhere" },
-		"both remotes": func(r *network.CreateSecurityGroupRuleRequest) { r.RemoteGroupID = other.ID },
-		"v6 over v4": func(r *network.CreateSecurityGroupRuleRequest) {
+	for name, change := range map[string]func(r *network.CreateSecurityGroupRule){
+		"direction":    func(r *network.CreateSecurityGroupRule) { r.Direction = "in" },
+		"ether type":   func(r *network.CreateSecurityGroupRule) { r.EtherType = "IPX" },
+		"protocol":     func(r *network.CreateSecurityGroupRule) { r.Protocol = "smtp" },
+		"number":       func(r *network.CreateSecurityGroupRule) { r.Protocol = "256" },
+		"ports of gre": func(r *network.CreateSecurityGroupRule) { r.Protocol = "gre" },
+		"one end":      func(r *network.CreateSecurityGroupRule) { r.PortMax = nil },
+		"backwards":    func(r *network.CreateSecurityGroupRule) { r.PortMin = ptr(500) },
+		"port 0":       func(r *network.CreateSecurityGroupRule) { r.PortMin = ptr(0) },
+		"icmp type":    func(r *network.CreateSecurityGroupRule) { r.Protocol, r.PortMax = "icmp", ptr(256) },
+		"family":       func(r *network.CreateSecurityGroupRule) { r.RemoteCIDR = "fd00::/8" },
+		"not a range":  func(r *network.CreateSecurityGroupRule) { r.RemoteCIDR = "everywhere" },
+		"both remotes": func(r *network.CreateSecurityGroupRule) { r.RemoteGroupID = other.ID },
+		"v6 over v4": func(r *network.CreateSecurityGroupRule) {
 			r.Protocol, r.PortMin, r.PortMax = "ipv6-icmp", nil, nil
 		},
 	} {
@@ -84,7 +84,7 @@ func TestGroupsAndRules(t *testing.T) {
 	}
 	_, err = e.bob.CreateSecurityGroupRule(e.ctx, req)
 	requireCode(t, fault.NotFound, err)
-	_, err = e.alice.CreateSecurityGroupRule(e.ctx, network.CreateSecurityGroupRuleRequest{GroupID: g.ID, Direction: "ingress", EtherType: "IPv6", Protocol: "icmpv6", PortMin: ptr(128)})
+	_, err = e.alice.CreateSecurityGroupRule(e.ctx, network.CreateSecurityGroupRule{GroupID: g.ID, Direction: "ingress", EtherType: "IPv6", Protocol: "icmpv6", PortMin: ptr(128)})
 	require.NoError(t, err)
 
 	rs, err := e.alice.ListSecurityGroupRules(e.ctx, network.SecurityGroupRuleFilter{GroupIDs: []string{g.ID}})

@@ -14,7 +14,7 @@ import (
 const defaultName = "default"
 
 // CreateSecurityGroup makes a group that admits all outgoing traffic. Codes: Invalid, Quota, Conflict for the name "default".
-func (s *Service) CreateSecurityGroup(ctx context.Context, req CreateSecurityGroupRequest) (g *SecurityGroup, err error) {
+func (s *Service) CreateSecurityGroup(ctx context.Context, req CreateSecurityGroup) (g *SecurityGroup, err error) {
 	project, err := s.owner(req.ProjectID, "security_group")
 	if err != nil {
 		return nil, err
@@ -153,7 +153,7 @@ func (s *Service) ListSecurityGroups(ctx context.Context, f SecurityGroupFilter)
 }
 
 // UpdateSecurityGroup changes a group. Codes: Invalid; Conflict for another revision, or renaming the default group.
-func (s *Service) UpdateSecurityGroup(ctx context.Context, req UpdateSecurityGroupRequest) (g *SecurityGroup, err error) {
+func (s *Service) UpdateSecurityGroup(ctx context.Context, req UpdateSecurityGroup) (g *SecurityGroup, err error) {
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		if g, err = s.group(tx, "network:security_group:update", req.ID); err != nil {
 			return err

@@ -27,7 +27,7 @@ func TestNewReportsEverythingAtOnce(t *testing.T) {
 func TestNetworkLife(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	n := e.network(e.alice, network.CreateNetworkRequest{Name: "net", Tags: []string{"b", "a", "b"}})
+	n := e.network(e.alice, network.CreateNetwork{Name: "net", Tags: []string{"b", "a", "b"}})
 	require.Equal(t, network.Build, n.Status)
 	require.Equal(t, []string{"a", "b"}, n.Tags)
 	require.Equal(t, networkdriver.Segment{Type: "geneve", ID: 1}, n.Segment)
@@ -42,7 +42,7 @@ func TestNetworkLife(t *testing.T) {
 	require.Equal(t, "10.0.0.0/24", v.CIDR.String())
 	require.Equal(t, "10.0.0.1", v.Gateway.String())
 	require.Equal(t, []network.Pool{{Start: addr("10.0.0.2"), End: addr("10.0.0.254")}}, v.Pools)
-	p := e.port(e.alice, network.CreatePortRequest{NetworkID: n.ID, Name: "p"})
+	p := e.port(e.alice, network.CreatePort{NetworkID: n.ID, Name: "p"})
 	require.Equal(t, []network.FixedIP{{SubnetID: v.ID, Addr: addr("10.0.0.2")}}, p.Fixed)
 	require.Len(t, p.SecurityGroups, 1)
 	e.settle()
@@ -50,10 +50,10 @@ func TestNetworkLife(t *testing.T) {
 	require.Len(t, top.Subnets, 1)
 	require.Equal(t, []networkdriver.Port{{ID: p.ID, NetworkID: n.ID, MAC: p.MAC, AdminUp: true, Fixed: []networkdriver.FixedIP{{SubnetID: v.ID, Addr: addr("10.0.0.2")}}}}, top.Ports)
 
-	n, err = e.alice.UpdateNetwork(e.ctx, network.UpdateNetworkRequest{ID: n.ID, Name: ptr("other"), IfRevision: ptr(int64(2))})
+	n, err = e.alice.UpdateNetwork(e.ctx, network.UpdateNetwork{ID: n.ID, Name: ptr("other"), IfRevision: ptr(int64(2))})
 	require.NoError(t, err)
 	require.EqualValues(t, 3, n.Revision)
-	_, err = e.alice.UpdateNetwork(e.ctx, network.UpdateNetworkRequest{ID: n.ID, Name: ptr("again"), IfRevision: ptr(int64(2))})
+	_, err = e.alice.UpdateNetwork(e.ctx, network.UpdateNetwork{ID: n.ID, Name: ptr("again"), IfRevision: ptr(int64(2))})
 	requireReason(t, network.RevisionMismatch, err)
 	e.settle()
 	require.Equal(t, "other", e.applied(n.ID).Name)
@@ -88,15 +88,15 @@ func TestNetworkLife(t *testing.T) {
 func TestSegments(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, func(o *network.Options) { o.VNIFirst, o.VNILast = 10, 11; o.Physical = []string{"phys", "other"} })
-	n := e.network(e.alice, network.CreateNetworkRequest{})
-	e.network(e.alice, network.CreateNetworkRequest{})
-	_, err := e.alice.CreateNetwork(e.ctx, network.CreateNetworkRequest{})
+	n := e.network(e.alice, network.CreateNetwork{})
+	e.network(e.alice, network.CreateNetwork{})
+	_, err := e.alice.CreateNetwork(e.ctx, network.CreateNetwork{})
 	requireCode(t, fault.Exhausted, err)
 	requireReason(t, network.SegmentsExhausted, err)
 	require.NoError(t, e.alice.DeleteNetwork(e.ctx, n.ID))
-	require.Equal(t, 10, e.network(e.alice, network.CreateNetworkRequest{}).Segment.ID)
+	require.Equal(t, 10, e.network(e.alice, network.CreateNetwork{}).Segment.ID)
 
-	flat := network.CreateNetworkRequest{Segment: networkdriver.Segment{Type: "flat", Physical: "phys"}}
+	flat := network.CreateNetwork{Segment: networkdriver.Segment{Type: "flat", Physical: "phys"}}
 	_, err = e.alice.CreateNetwork(e.ctx, flat)
 	requireCode(t, fault.Denied, err, "network:network:set_provider")
 	e.network(e.admin, flat)
@@ -105,7 +105,7 @@ func TestSegments(t *testing.T) {
 	flat.Segment.Physical = "other"
 	e.network(e.admin, flat)
 
-	vlan := network.CreateNetworkRequest{Segment: networkdriver.Segment{Type: "vlan", ID: 7}}
+	vlan := network.CreateNetwork{Segment: networkdriver.Segment{Type: "vlan", ID: 7}}
 	require.Equal(t, "phys", e.network(e.admin, vlan).Segment.Physical)
 	_, err = e.admin.CreateNetwork(e.ctx, vlan)
 	requireReason(t, network.SegmentInUse, err)
@@ -115,7 +115,7 @@ func TestSegments(t *testing.T) {
 		{Type: "vlan", ID: 4095}, {Type: "flat"}, {Type: "flat", Physical: "nowhere"}, {Type: "flat", Physical: "phys", ID: 1},
 		{Type: "geneve", Physical: "phys"}, {Type: "geneve", ID: 1 << 24}, {Type: "local", ID: 1}, {Type: "bus"},
 	} {
-		_, err := e.admin.CreateNetwork(e.ctx, network.CreateNetworkRequest{Segment: bad})
+		_, err := e.admin.CreateNetwork(e.ctx, network.CreateNetwork{Segment: bad})
 		requireCode(t, fault.Invalid, err)
 	}
 	e.settle()
@@ -125,10 +125,10 @@ func TestSegments(t *testing.T) {
 func TestWhoMay(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	mine := e.network(e.alice, network.CreateNetworkRequest{Name: "mine"})
-	shared := e.network(e.admin, network.CreateNetworkRequest{Name: "shared", Shared: true})
-	public := e.network(e.admin, network.CreateNetworkRequest{Name: "public", External: true})
-	hidden := e.network(e.admin, network.CreateNetworkRequest{Name: "hidden"})
+	mine := e.network(e.alice, network.CreateNetwork{Name: "mine"})
+	shared := e.network(e.admin, network.CreateNetwork{Name: "shared", Shared: true})
+	public := e.network(e.admin, network.CreateNetwork{Name: "public", External: true})
+	hidden := e.network(e.admin, network.CreateNetwork{Name: "hidden"})
 	e.subnet(e.admin, shared.ID, "10.1.0.0/24")
 	e.subnet(e.admin, public.ID, "10.2.0.0/24")
 	e.subnet(e.admin, hidden.ID, "10.3.0.0/24")
@@ -158,7 +158,7 @@ func TestWhoMay(t *testing.T) {
 
 	_, err = e.svc.ListNetworks(e.ctx, network.NetworkFilter{})
 	requireCode(t, fault.Unauthenticated, err)
-	_, err = e.svc.CreatePort(e.ctx, network.CreatePortRequest{NetworkID: mine.ID})
+	_, err = e.svc.CreatePort(e.ctx, network.CreatePort{NetworkID: mine.ID})
 	requireCode(t, fault.Unauthenticated, err)
 	_, err = e.bob.GetNetwork(e.ctx, mine.ID)
 	requireCode(t, fault.NotFound, err)
@@ -167,24 +167,24 @@ func TestWhoMay(t *testing.T) {
 	requireCode(t, fault.NotFound, e.bob.DeleteNetwork(e.ctx, mine.ID))
 	requireCode(t, fault.Denied, e.bob.DeleteNetwork(e.ctx, shared.ID), "network:network:delete")
 	requireCode(t, fault.Denied, e.reader.DeleteNetwork(e.ctx, mine.ID))
-	_, err = e.reader.CreateNetwork(e.ctx, network.CreateNetworkRequest{})
+	_, err = e.reader.CreateNetwork(e.ctx, network.CreateNetwork{})
 	requireCode(t, fault.Denied, err)
-	_, err = e.alice.CreateNetwork(e.ctx, network.CreateNetworkRequest{ProjectID: "b"})
+	_, err = e.alice.CreateNetwork(e.ctx, network.CreateNetwork{ProjectID: "b"})
 	requireCode(t, fault.Denied, err)
-	_, err = e.alice.CreateNetwork(e.ctx, network.CreateNetworkRequest{Shared: true})
+	_, err = e.alice.CreateNetwork(e.ctx, network.CreateNetwork{Shared: true})
 	requireCode(t, fault.Denied, err, "set_shared")
-	_, err = e.alice.CreateNetwork(e.ctx, network.CreateNetworkRequest{External: true})
+	_, err = e.alice.CreateNetwork(e.ctx, network.CreateNetwork{External: true})
 	requireCode(t, fault.Denied, err, "set_external")
-	_, err = e.bob.CreateSubnet(e.ctx, network.CreateSubnetRequest{NetworkID: shared.ID, CIDR: netip.MustParsePrefix("10.9.0.0/24")})
+	_, err = e.bob.CreateSubnet(e.ctx, network.CreateSubnet{NetworkID: shared.ID, CIDR: netip.MustParsePrefix("10.9.0.0/24")})
 	requireCode(t, fault.Denied, err)
-	_, err = e.bob.CreatePort(e.ctx, network.CreatePortRequest{NetworkID: public.ID})
+	_, err = e.bob.CreatePort(e.ctx, network.CreatePort{NetworkID: public.ID})
 	requireCode(t, fault.Denied, err, "external")
-	_, err = e.bob.CreatePort(e.ctx, network.CreatePortRequest{NetworkID: hidden.ID})
+	_, err = e.bob.CreatePort(e.ctx, network.CreatePort{NetworkID: hidden.ID})
 	requireCode(t, fault.NotFound, err)
 
 	// On a shared network everybody has ports, but whoever owns it decides on addresses.
-	p := e.port(e.bob, network.CreatePortRequest{NetworkID: shared.ID})
-	for _, req := range []network.CreatePortRequest{
+	p := e.port(e.bob, network.CreatePort{NetworkID: shared.ID})
+	for _, req := range []network.CreatePort{
 		{MAC: "fa:16:3e:00:00:01"}, {Fixed: &[]network.FixedRequest{{Addr: addr("10.1.0.9")}}}, {PortSecurity: ptr(false)},
 		{AddressPairs: []network.AddressPair{{IP: "10.1.0.0/24"}}}, {DeviceOwner: "network:dhcp"}, {Host: "h1"}, {Profile: []byte(`{"a":1}`)},
 	} {
@@ -194,11 +194,11 @@ func TestWhoMay(t *testing.T) {
 	}
 	_, err = e.alice.GetPort(e.ctx, p.ID)
 	requireCode(t, fault.NotFound, err)
-	_, err = e.admin.UpdateNetwork(e.ctx, network.UpdateNetworkRequest{ID: shared.ID, Shared: ptr(false)})
+	_, err = e.admin.UpdateNetwork(e.ctx, network.UpdateNetwork{ID: shared.ID, Shared: ptr(false)})
 	requireReason(t, network.SharedInUse, err)
 
 	// Whoever owns a network sees, and may delete, ports that others have on it.
-	q := e.port(e.admin, network.CreatePortRequest{NetworkID: mine.ID})
+	q := e.port(e.admin, network.CreatePort{NetworkID: mine.ID})
 	ps, err := e.alice.ListPorts(e.ctx, network.PortFilter{})
 	require.NoError(t, err)
 	require.Len(t, ps, 1)
@@ -210,30 +210,30 @@ func TestWhoMay(t *testing.T) {
 func TestQuota(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	n := e.network(e.alice, network.CreateNetworkRequest{})
+	n := e.network(e.alice, network.CreateNetwork{})
 	_, err := e.alice.SetQuota(e.ctx, "a", map[string]int64{"port": 1})
 	requireCode(t, fault.Denied, err)
 	u, err := e.admin.SetQuota(e.ctx, "a", map[string]int64{"port": 1, "network": 1, "security_group": 0, "security_group_rule": 0})
 	require.NoError(t, err)
 	require.Equal(t, network.Usage{Used: 1, Limit: 1}, u["network"])
-	_, err = e.alice.CreateNetwork(e.ctx, network.CreateNetworkRequest{})
+	_, err = e.alice.CreateNetwork(e.ctx, network.CreateNetwork{})
 	requireCode(t, fault.Quota, err, "project a has 1 of 1 networks, 1 more asked")
-	p := e.port(e.alice, network.CreatePortRequest{NetworkID: n.ID})
-	_, err = e.alice.CreatePort(e.ctx, network.CreatePortRequest{NetworkID: n.ID})
+	p := e.port(e.alice, network.CreatePort{NetworkID: n.ID})
+	_, err = e.alice.CreatePort(e.ctx, network.CreatePort{NetworkID: n.ID})
 	requireCode(t, fault.Quota, err)
-	_, err = e.alice.CreateSecurityGroup(e.ctx, network.CreateSecurityGroupRequest{Name: "x"})
+	_, err = e.alice.CreateSecurityGroup(e.ctx, network.CreateSecurityGroup{Name: "x"})
 	requireCode(t, fault.Quota, err)
-	_, err = e.alice.CreateSecurityGroupRule(e.ctx, network.CreateSecurityGroupRuleRequest{GroupID: p.SecurityGroups[0], Direction: "ingress"})
+	_, err = e.alice.CreateSecurityGroupRule(e.ctx, network.CreateSecurityGroupRule{GroupID: p.SecurityGroups[0], Direction: "ingress"})
 	requireCode(t, fault.Quota, err)
 	require.NoError(t, e.alice.DeletePort(e.ctx, p.ID))
-	e.port(e.alice, network.CreatePortRequest{NetworkID: n.ID})
+	e.port(e.alice, network.CreatePort{NetworkID: n.ID})
 	all, err := e.admin.ListQuotas(e.ctx)
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 	_, err = e.alice.GetQuota(e.ctx, "b")
 	requireCode(t, fault.Denied, err)
 	require.NoError(t, e.admin.ResetQuota(e.ctx, "a"))
-	e.port(e.alice, network.CreatePortRequest{NetworkID: n.ID})
+	e.port(e.alice, network.CreatePort{NetworkID: n.ID})
 	e.sound()
 }
 
@@ -241,14 +241,14 @@ func TestQuota(t *testing.T) {
 func TestExactAddresses(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	n := e.network(e.alice, network.CreateNetworkRequest{})
+	n := e.network(e.alice, network.CreateNetwork{})
 	e.subnet(e.alice, n.ID, "10.0.0.0/28")
 	var wg sync.WaitGroup
 	var refused atomic.Int64
 	got := make([]string, 1000)
 	for i := range got {
 		wg.Go(func() {
-			p, err := e.alice.CreatePort(e.ctx, network.CreatePortRequest{NetworkID: n.ID})
+			p, err := e.alice.CreatePort(e.ctx, network.CreatePort{NetworkID: n.ID})
 			if err != nil {
 				refused.Add(1)
 				requireReason(t, network.NoAddressLeft, err)
@@ -277,9 +277,9 @@ func TestExactAddresses(t *testing.T) {
 func TestCheckFindsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	n := e.network(e.alice, network.CreateNetworkRequest{})
+	n := e.network(e.alice, network.CreateNetwork{})
 	e.subnet(e.alice, n.ID, "10.0.0.0/28")
-	e.port(e.alice, network.CreatePortRequest{NetworkID: n.ID})
+	e.port(e.alice, network.CreatePort{NetworkID: n.ID})
 	e.settle()
 	type row struct {
 		ID string `json:"id"`

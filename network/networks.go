@@ -14,7 +14,7 @@ import (
 
 // CreateNetwork makes a network in state BUILD; it is ACTIVE once the provider has it. Codes: Invalid,
 // Quota, Conflict for a segment in use, Exhausted when no segment is left.
-func (s *Service) CreateNetwork(ctx context.Context, req CreateNetworkRequest) (n *Network, err error) {
+func (s *Service) CreateNetwork(ctx context.Context, req CreateNetwork) (n *Network, err error) {
 	project, err := s.owner(req.ProjectID, "network")
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (s *Service) ListNetworks(ctx context.Context, f NetworkFilter) (out []*Net
 
 // UpdateNetwork changes a network. Codes: Invalid; Conflict for another revision, or when others use
 // what would no longer be shared.
-func (s *Service) UpdateNetwork(ctx context.Context, req UpdateNetworkRequest) (n *Network, err error) {
+func (s *Service) UpdateNetwork(ctx context.Context, req UpdateNetwork) (n *Network, err error) {
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		if n, err = s.network(tx, "network:network:update", req.ID); err != nil {
 			return err

@@ -16,7 +16,7 @@ import (
 // CreatePort makes a port with its addresses, in state DOWN until it is bound. Codes: Invalid, Quota,
 // Conflict for an address in use, Exhausted when no address is left. Who does not manage the network
 // may choose neither addresses nor the MAC.
-func (s *Service) CreatePort(ctx context.Context, req CreatePortRequest) (p *Port, err error) {
+func (s *Service) CreatePort(ctx context.Context, req CreatePort) (p *Port, err error) {
 	project, err := s.owner(req.ProjectID, "port")
 	if err != nil {
 		return nil, err
@@ -137,7 +137,7 @@ func (s *Service) portSets(tx *store.Tx, f PortFilter) (sets []store.Query[Port]
 }
 
 // UpdatePort changes a port. Codes: Invalid; Conflict for an address in use, or a MAC of a bound port.
-func (s *Service) UpdatePort(ctx context.Context, req UpdatePortRequest) (p *Port, err error) {
+func (s *Service) UpdatePort(ctx context.Context, req UpdatePort) (p *Port, err error) {
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		var n *Network
 		if p, n, err = s.port(tx, "network:port:update", req.ID); err != nil {

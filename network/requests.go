@@ -7,8 +7,8 @@ import (
 	"github.com/nubecula/cloud/network/networkdriver"
 )
 
-// CreateNetworkRequest asks for a network. Zero values take defaults.
-type CreateNetworkRequest struct {
+// CreateNetwork asks for a network. Zero values take defaults.
+type CreateNetwork struct {
 	ProjectID         string // "" means the principal's
 	Name              string
 	Description       string
@@ -24,8 +24,8 @@ type CreateNetworkRequest struct {
 	Tags              []string
 }
 
-// UpdateNetworkRequest changes the fields that are not nil.
-type UpdateNetworkRequest struct {
+// UpdateNetwork changes the fields that are not nil.
+type UpdateNetwork struct {
 	ID           string
 	IfRevision   *int64 // Conflict with reason RevisionMismatch when the network is at another one
 	Name         *string
@@ -41,8 +41,8 @@ type UpdateNetworkRequest struct {
 	Tags         *[]string
 }
 
-// CreateSubnetRequest asks for a subnet of a network.
-type CreateSubnetRequest struct {
+// CreateSubnet asks for a subnet of a network.
+type CreateSubnet struct {
 	ProjectID   string // "" means the principal's
 	NetworkID   string
 	Name        string
@@ -58,8 +58,8 @@ type CreateSubnetRequest struct {
 	Tags        []string
 }
 
-// UpdateSubnetRequest changes the fields that are not nil.
-type UpdateSubnetRequest struct {
+// UpdateSubnet changes the fields that are not nil.
+type UpdateSubnet struct {
 	ID          string
 	IfRevision  *int64
 	Name        *string
@@ -78,8 +78,8 @@ type FixedRequest struct {
 	Addr     netip.Addr // the zero Addr means any
 }
 
-// CreatePortRequest asks for a port on a network.
-type CreatePortRequest struct {
+// CreatePort asks for a port on a network.
+type CreatePort struct {
 	ProjectID      string // "" means the principal's
 	NetworkID      string
 	Name           string
@@ -99,8 +99,8 @@ type CreatePortRequest struct {
 	Tags           []string
 }
 
-// UpdatePortRequest changes the fields that are not nil.
-type UpdatePortRequest struct {
+// UpdatePort changes the fields that are not nil.
+type UpdatePort struct {
 	ID             string
 	IfRevision     *int64
 	Name           *string
@@ -120,8 +120,8 @@ type UpdatePortRequest struct {
 	Tags           *[]string
 }
 
-// CreateSecurityGroupRequest asks for a security group; it begins with rules that admit everything outward.
-type CreateSecurityGroupRequest struct {
+// CreateSecurityGroup asks for a security group; it begins with rules that admit everything outward.
+type CreateSecurityGroup struct {
 	ProjectID   string // "" means the principal's
 	Name        string
 	Description string
@@ -129,8 +129,8 @@ type CreateSecurityGroupRequest struct {
 	Tags        []string
 }
 
-// UpdateSecurityGroupRequest changes the fields that are not nil.
-type UpdateSecurityGroupRequest struct {
+// UpdateSecurityGroup changes the fields that are not nil.
+type UpdateSecurityGroup struct {
 	ID          string
 	IfRevision  *int64
 	Name        *string // the default group keeps its name
@@ -139,8 +139,8 @@ type UpdateSecurityGroupRequest struct {
 	Tags        *[]string
 }
 
-// CreateSecurityGroupRuleRequest asks for a rule. Zero fields admit any.
-type CreateSecurityGroupRuleRequest struct {
+// CreateSecurityGroupRule asks for a rule. Zero fields admit any.
+type CreateSecurityGroupRule struct {
 	ProjectID     string // "" means the group's
 	GroupID       string
 	Description   string

@@ -21,7 +21,7 @@ var protocolNumbers = map[string]int{
 }
 
 // CreateSecurityGroupRule adds a rule to a group. Codes: Invalid, Quota, Conflict for a rule that is there already.
-func (s *Service) CreateSecurityGroupRule(ctx context.Context, req CreateSecurityGroupRuleRequest) (r *SecurityGroupRule, err error) {
+func (s *Service) CreateSecurityGroupRule(ctx context.Context, req CreateSecurityGroupRule) (r *SecurityGroupRule, err error) {
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		g, err := s.group(tx, "network:security_group:get", req.GroupID)
 		if err != nil {

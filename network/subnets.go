@@ -13,7 +13,7 @@ import (
 )
 
 // CreateSubnet adds an address range to a network, whose owner the principal must be. Codes: Invalid, Quota, Conflict.
-func (s *Service) CreateSubnet(ctx context.Context, req CreateSubnetRequest) (v *Subnet, err error) {
+func (s *Service) CreateSubnet(ctx context.Context, req CreateSubnet) (v *Subnet, err error) {
 	project, err := s.owner(req.ProjectID, "subnet")
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (s *Service) ListSubnets(ctx context.Context, f SubnetFilter) (out []*Subne
 }
 
 // UpdateSubnet changes a subnet. Codes: Invalid, Conflict.
-func (s *Service) UpdateSubnet(ctx context.Context, req UpdateSubnetRequest) (v *Subnet, err error) {
+func (s *Service) UpdateSubnet(ctx context.Context, req UpdateSubnet) (v *Subnet, err error) {
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		var n *Network
 		if v, n, err = s.subnet(tx, "network:subnet:update", req.ID); err != nil {

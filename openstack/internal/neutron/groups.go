@@ -19,7 +19,7 @@ func (a *api) groups() resource[network.SecurityGroup] {
 			return svc.GetSecurityGroup(ctx, id)
 		},
 		create: func(ctx context.Context, svc *network.Service, b *body) (*network.SecurityGroup, error) {
-			req := network.CreateSecurityGroupRequest{ProjectID: b.project(), Name: b.str("name"), Description: b.str("description"), Tags: b.tags()}
+			req := network.CreateSecurityGroup{ProjectID: b.project(), Name: b.str("name"), Description: b.str("description"), Tags: b.tags()}
 			if v := b.flag("stateful"); v != nil {
 				req.Stateless = !*v
 			}
@@ -29,7 +29,7 @@ func (a *api) groups() resource[network.SecurityGroup] {
 			return svc.CreateSecurityGroup(ctx, req)
 		},
 		update: func(ctx context.Context, svc *network.Service, id string, rev *int64, b *body) (*network.SecurityGroup, error) {
-			req := network.UpdateSecurityGroupRequest{ID: id, IfRevision: rev, Name: b.text("name"), Description: b.text("description"), Stateful: b.flag("stateful")}
+			req := network.UpdateSecurityGroup{ID: id, IfRevision: rev, Name: b.text("name"), Description: b.text("description"), Stateful: b.flag("stateful")}
 			if err := b.done(); err != nil {
 				return nil, err
 			}
@@ -45,7 +45,7 @@ func (a *api) groups() resource[network.SecurityGroup] {
 					return err
 				}
 				tags = change(g.Tags)
-				g, err = svc.UpdateSecurityGroup(ctx, network.UpdateSecurityGroupRequest{ID: id, Tags: &tags})
+				g, err = svc.UpdateSecurityGroup(ctx, network.UpdateSecurityGroup{ID: id, Tags: &tags})
 				if err == nil {
 					tags = g.Tags
 				}
@@ -93,10 +93,10 @@ func (a *api) rules() resource[network.SecurityGroupRule] {
 	}
 }
 
-func ruleRequest(b *body) (network.CreateSecurityGroupRuleRequest, error) {
+func ruleRequest(b *body) (network.CreateSecurityGroupRule, error) {
 	b.need("security_group_id")
 	b.need("direction")
-	req := network.CreateSecurityGroupRuleRequest{
+	req := network.CreateSecurityGroupRule{
 		ProjectID: b.project(), GroupID: b.str("security_group_id"), Description: b.str("description"), Direction: b.str("direction"),
 		EtherType: b.str("ethertype"), Protocol: protocol(b), PortMin: b.number("port_range_min"), PortMax: b.number("port_range_max"),
 		RemoteCIDR: b.str("remote_ip_prefix"), RemoteGroupID: b.str("remote_group_id"),

@@ -34,7 +34,7 @@ func (a *api) networks() resource[network.Network] {
 			return svc.CreateNetwork(ctx, req)
 		},
 		update: func(ctx context.Context, svc *network.Service, id string, rev *int64, b *body) (*network.Network, error) {
-			req := network.UpdateNetworkRequest{ID: id, IfRevision: rev, Name: b.text("name"), Description: b.text("description"),
+			req := network.UpdateNetwork{ID: id, IfRevision: rev, Name: b.text("name"), Description: b.text("description"),
 				AdminUp: b.flag("admin_state_up"), Shared: b.flag("shared"), External: b.flag("router:external"), Default: b.flag("is_default"),
 				MTU: b.number("mtu"), PortSecurity: b.flag("port_security_enabled"), DNSDomain: b.text("dns_domain")}
 			if slices.ContainsFunc(providerFields, func(f string) bool { return b.fields[f] != nil }) {
@@ -58,7 +58,7 @@ func (a *api) networks() resource[network.Network] {
 					return err
 				}
 				tags = change(n.Tags)
-				n, err = svc.UpdateNetwork(ctx, network.UpdateNetworkRequest{ID: id, Tags: &tags})
+				n, err = svc.UpdateNetwork(ctx, network.UpdateNetwork{ID: id, Tags: &tags})
 				if err == nil {
 					tags = n.Tags
 				}
@@ -87,8 +87,8 @@ func segment(b *body, was networkdriver.Segment) networkdriver.Segment {
 	return was
 }
 
-func networkRequest(b *body) (network.CreateNetworkRequest, error) {
-	req := network.CreateNetworkRequest{
+func networkRequest(b *body) (network.CreateNetwork, error) {
+	req := network.CreateNetwork{
 		ProjectID: b.project(), Name: b.str("name"), Description: b.str("description"), AdminUp: b.flag("admin_state_up"), Shared: b.is("shared"),
 		External: b.is("router:external"), Default: b.is("is_default"), Segment: segment(b, networkdriver.Segment{}),
 		PortSecurity: b.flag("port_security_enabled"), DNSDomain: b.str("dns_domain"), AvailabilityZones: deref(b.texts("availability_zone_hints")), Tags: b.tags(),

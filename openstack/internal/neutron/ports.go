@@ -30,7 +30,7 @@ func (a *api) ports() resource[network.Port] {
 			return svc.CreatePort(ctx, req)
 		},
 		update: func(ctx context.Context, svc *network.Service, id string, rev *int64, b *body) (*network.Port, error) {
-			req := network.UpdatePortRequest{ID: id, IfRevision: rev, Name: b.text("name"), Description: b.text("description"), MAC: b.text("mac_address"),
+			req := network.UpdatePort{ID: id, IfRevision: rev, Name: b.text("name"), Description: b.text("description"), MAC: b.text("mac_address"),
 				Fixed: fixedIPs(b), DeviceID: b.text("device_id"), DeviceOwner: b.text("device_owner"), AdminUp: b.flag("admin_state_up"),
 				SecurityGroups: b.texts("security_groups"), AddressPairs: pairs(b), PortSecurity: b.flag("port_security_enabled"),
 				DNSName: b.text("dns_name"), VNICType: b.text("binding:vnic_type"), Host: b.text("binding:host_id")}
@@ -50,7 +50,7 @@ func (a *api) ports() resource[network.Port] {
 					return err
 				}
 				tags = change(p.Tags)
-				p, err = svc.UpdatePort(ctx, network.UpdatePortRequest{ID: id, Tags: &tags})
+				p, err = svc.UpdatePort(ctx, network.UpdatePort{ID: id, Tags: &tags})
 				if err == nil {
 					tags = p.Tags
 				}
@@ -61,9 +61,9 @@ func (a *api) ports() resource[network.Port] {
 	}
 }
 
-func portRequest(b *body) (network.CreatePortRequest, error) {
+func portRequest(b *body) (network.CreatePort, error) {
 	b.need("network_id")
-	req := network.CreatePortRequest{
+	req := network.CreatePort{
 		ProjectID: b.project(), NetworkID: b.str("network_id"), Name: b.str("name"), Description: b.str("description"), MAC: b.str("mac_address"),
 		Fixed: fixedIPs(b), DeviceID: b.str("device_id"), DeviceOwner: b.str("device_owner"), AdminUp: b.flag("admin_state_up"),
 		SecurityGroups: b.texts("security_groups"), AddressPairs: deref(pairs(b)), PortSecurity: b.flag("port_security_enabled"), DNSName: b.str("dns_name"),

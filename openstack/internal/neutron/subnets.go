@@ -28,7 +28,7 @@ func (a *api) subnets() resource[network.Subnet] {
 			return svc.CreateSubnet(ctx, req)
 		},
 		update: func(ctx context.Context, svc *network.Service, id string, rev *int64, b *body) (*network.Subnet, error) {
-			req := network.UpdateSubnetRequest{ID: id, IfRevision: rev, Name: b.text("name"), Description: b.text("description"), Gateway: b.addr("gateway_ip"),
+			req := network.UpdateSubnet{ID: id, IfRevision: rev, Name: b.text("name"), Description: b.text("description"), Gateway: b.addr("gateway_ip"),
 				Pools: pools(b), DNS: b.addrs("dns_nameservers"), Routes: routes(b), DHCP: b.flag("enable_dhcp")}
 			if err := b.done(); err != nil {
 				return nil, err
@@ -43,7 +43,7 @@ func (a *api) subnets() resource[network.Subnet] {
 					return err
 				}
 				tags = change(v.Tags)
-				v, err = svc.UpdateSubnet(ctx, network.UpdateSubnetRequest{ID: id, Tags: &tags})
+				v, err = svc.UpdateSubnet(ctx, network.UpdateSubnet{ID: id, Tags: &tags})
 				if err == nil {
 					tags = v.Tags
 				}
@@ -54,10 +54,10 @@ func (a *api) subnets() resource[network.Subnet] {
 	}
 }
 
-func subnetRequest(b *body) (network.CreateSubnetRequest, error) {
+func subnetRequest(b *body) (network.CreateSubnet, error) {
 	b.need("network_id")
 	b.need("cidr")
-	req := network.CreateSubnetRequest{
+	req := network.CreateSubnet{
 		ProjectID: b.project(), NetworkID: b.str("network_id"), Name: b.str("name"), Description: b.str("description"), DNS: deref(b.addrs("dns_nameservers")),
 		Routes: deref(routes(b)), DHCP: b.flag("enable_dhcp"), RAMode: b.str("ipv6_ra_mode"), AddressMode: b.str("ipv6_address_mode"),
 		Gateway: b.addr("gateway_ip"), Tags: b.tags(),

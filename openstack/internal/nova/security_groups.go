@@ -135,7 +135,7 @@ func (a *api) changeGroups(ctx context.Context, r *rest.Request, id, called stri
 		changed := 0
 		for _, p := range ports {
 			if groups, differs := change(p, group.ID); differs {
-				if _, err := a.network.As(r.Principal).UpdatePort(ctx, network.UpdatePortRequest{ID: p.ID, SecurityGroups: &groups}); err != nil {
+				if _, err := a.network.As(r.Principal).UpdatePort(ctx, network.UpdatePort{ID: p.ID, SecurityGroups: &groups}); err != nil {
 					return err
 				}
 				changed++

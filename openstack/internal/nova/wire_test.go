@@ -132,9 +132,9 @@ func TestNoFreeAddress(t *testing.T) {
 	s := newSite(t)
 	ctx := context.Background()
 	sys := s.env.Cloud.As(identity.System()).Network
-	n, err := sys.CreateNetwork(ctx, network.CreateNetworkRequest{ProjectID: s.env.Seeded.ProjectID, Name: "full"})
+	n, err := sys.CreateNetwork(ctx, network.CreateNetwork{ProjectID: s.env.Seeded.ProjectID, Name: "full"})
 	require.NoError(t, err)
-	_, err = sys.CreateSubnet(ctx, network.CreateSubnetRequest{ProjectID: s.env.Seeded.ProjectID, NetworkID: n.ID, CIDR: netip.MustParsePrefix("192.0.2.0/30"),
+	_, err = sys.CreateSubnet(ctx, network.CreateSubnet{ProjectID: s.env.Seeded.ProjectID, NetworkID: n.ID, CIDR: netip.MustParsePrefix("192.0.2.0/30"),
 		Pools: []network.Pool{{Start: netip.MustParseAddr("192.0.2.2"), End: netip.MustParseAddr("192.0.2.2")}}})
 	require.NoError(t, err)
 	body := s.createBody(`"networks": [{"uuid": "` + n.ID + `"}]`)

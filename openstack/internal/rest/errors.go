@@ -180,6 +180,8 @@ func neutronType(err error, status int) string {
 		return "OverQuota"
 	case fault.Exhausted:
 		return "IpAddressGenerationFailure"
+	case fault.TooLarge:
+		return "HTTPRequestEntityTooLarge"
 	case fault.Unsupported:
 		return "HTTPNotImplemented"
 	}

@@ -82,7 +82,11 @@ func decodeAt(data []byte, v any, f Fields, at string) error {
 		if field == "" {
 			field = "body"
 		}
-		return &fault.Error{Code: fault.Invalid, Field: field, Msg: fmt.Sprintf("%s is not valid: it must be %s", valueAt(data, te), want(te.Type))}
+		value := valueAt(data, te)
+		if name := strings.ToLower(field); strings.Contains(name, "pass") || strings.Contains(name, "user_data") {
+			value = te.Value // secrets are not quoted
+		}
+		return &fault.Error{Code: fault.Invalid, Field: field, Msg: fmt.Sprintf("%s is not valid: it must be %s", value, want(te.Type))}
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		if text, uerr := strconv.Unquote(name); uerr == nil {

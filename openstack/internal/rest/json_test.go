@@ -15,6 +15,7 @@ type server struct {
 	Name     string            `json:"name"`
 	Count    rest.Int          `json:"count"`
 	Strict   int               `json:"strict"`
+	Pass     string            `json:"adminPass"`
 	Drive    *rest.Bool        `json:"drive"`
 	Metadata map[string]string `json:"metadata"`
 	Networks []struct {
@@ -44,6 +45,7 @@ func TestDecode(t *testing.T) {
 		`{"server":{"metadata":{"a":1}}}`:      `server.metadata`,
 		`{"server":{"networks":{}}}`:           `server.networks: {} is not valid: it must be a list`,
 		`{"server":{"networks":[{"uuid":7}]}}`: `server.networks.uuid: number is not valid: it must be a string`,
+		`{"server":{"adminPass":["s3cret"]}}`:  `server.adminPass: array is not valid: it must be a string`,
 		`{"server":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`: "more than 32 levels",
 	} {
 		_, err := rest.Wrapped[server](&rest.Request{Body: []byte(body)}, "server", rest.Strict)
