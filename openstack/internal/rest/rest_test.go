@@ -237,7 +237,7 @@ func TestErrors(t *testing.T) {
 		{"exhausted", 503, 503, 413, 409, "serviceUnavailable", "IpAddressGenerationFailure"},
 		{"unavailable", 503, 503, 503, 503, "serviceUnavailable", "HTTPInternalServerError"},
 		{"unsupported", 501, 501, 501, 501, "notImplemented", "HTTPNotImplemented"},
-		{"too large", 413, 413, 413, 413, "overLimit", "HTTPInternalServerError"},
+		{"too large", 413, 413, 413, 413, "overLimit", "HTTPRequestEntityTooLarge"},
 		{"internal", 500, 500, 500, 500, "computeFault", "HTTPInternalServerError"},
 		{"corrupt", 500, 500, 500, 500, "computeFault", "HTTPInternalServerError"},
 	} {
