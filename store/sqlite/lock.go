@@ -23,7 +23,11 @@ func lock(path string) (*os.File, error) {
 	if err == nil && !free {
 		holder, _ := io.ReadAll(io.LimitReader(f, 64)) // for the message alone
 		f.Close()
-		return nil, fault.New(fault.Unavailable, "%s is in use by process %s, which holds %s: stop that process or use another file", path, strings.TrimSpace(string(holder)), name)
+		who := "another process"
+		if pid := strings.TrimSpace(string(holder)); pid != "" { // empty while the holder is just starting
+			who = "process " + pid
+		}
+		return nil, fault.New(fault.Unavailable, "%s is in use by %s, which holds %s: stop that process or use another file", path, who, name)
 	}
 	if err != nil {
 		f.Close()
