@@ -65,8 +65,27 @@ func (s *Store) Close() error { return nil }
 
 func (s *Store) path(id string) string { return filepath.Join(s.dir, id+whole) }
 
+// exclusive locks the directory for a moment, so that nobody takes a part that is about to be locked for
+// one that nobody writes.
+func (s *Store) exclusive() (unlock func(), err error) {
+	d, err := os.Open(s.dir)
+	if err != nil {
+		return nil, statedir.Explain(s.dir, err)
+	}
+	if err := filelock.Lock(d); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		_ = d.Close()
+		return nil, statedir.Explain(s.dir, err)
+	}
+	return func() { _ = d.Close() }, nil
+}
+
 // create makes a part for the id and locks it.
 func (s *Store) create(imageID string) (*os.File, error) {
+	unlock, err := s.exclusive()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	name := filepath.Join(s.dir, imageID+"."+strings.ReplaceAll(id.Random(), "-", "")+part)
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
@@ -165,6 +184,11 @@ func (s *Store) copy(ctx context.Context, f *os.File, r io.Reader) (total int64,
 
 // clear removes the data of the id and the parts of it that no Put is writing.
 func (s *Store) clear(id, except string) error {
+	unlock, err := s.exclusive()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := remove(s.path(id)); err != nil {
 		return err
 	}
