@@ -168,7 +168,7 @@ func (c *Cloud) Events(ctx context.Context, after int64) iter.Seq2[event.Event, 
 func (c *Cloud) Store() *store.Store { return c.opt.Store }
 
 // Clock returns the Cloud's clock.
-func (c *Cloud) Clock() clock.Clock { return c.opt.Clock }
+func (c *Cloud) Clock() store.Clock { return c.opt.Clock }
 
 // Log returns the Cloud's log.
 func (c *Cloud) Log() *slog.Logger { return c.opt.Log }

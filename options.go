@@ -7,7 +7,6 @@ import (
 	"github.com/nubecula/cloud/compute"
 	"github.com/nubecula/cloud/identity"
 	"github.com/nubecula/cloud/image/imagedriver"
-	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/network/networkdriver"
 	"github.com/nubecula/cloud/scheduler"
 	"github.com/nubecula/cloud/store"
@@ -32,7 +31,7 @@ type Options struct {
 	// Log receives what operators should know. nil discards it.
 	Log *slog.Logger
 	// Clock tells the time to everything but the store. nil means the machine's.
-	Clock clock.Clock
+	Clock store.Clock
 
 	// TokenLifetime is how long a token is good. 0 means 24 h.
 	TokenLifetime time.Duration

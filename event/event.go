@@ -1,6 +1,10 @@
 // Package event is the feed of what happened: events are written in the same
 // transaction as the change they tell of, and read back in one total order
 // without gaps, from any cursor that is still kept.
+//
+// Where OpenStack's services have a notification for it, Type is its name: "compute.instance.create.end",
+// "network.create.end", "image.upload.start", "identity.user.created". "operation.done", "operation.failed"
+// and "operation.canceled" end each operation, with the resource's kind and id.
 package event
 
 import (
