@@ -141,7 +141,7 @@ func (e *env) start(images *fakeimage.Backend) {
 		extra = 0
 	}
 	var err error
-	log := slog.New(slog.NewTextHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.NewJSONHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	e.store, err = store.New(e.db, store.Options{Key: e.key, Clock: e.clock, Rerun: extra})
 	require.NoError(t, err)
 	e.engine, err = engine.New(engine.Options{Store: e.store, Clock: e.clock, Twice: !e.cfg.once, Log: log})

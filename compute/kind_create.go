@@ -2,7 +2,6 @@ package compute
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 
@@ -10,7 +9,6 @@ import (
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/engine"
 	"github.com/nubecula/cloud/network/networkdriver"
-	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/scheduler"
 	"github.com/nubecula/cloud/store"
 )
@@ -18,7 +16,8 @@ import (
 // createState is the state of server.create.
 type createState struct {
 	ServerID   string                           `json:"server_id"`
-	Exclude    map[string]string                `json:"exclude,omitempty"`    // hosts that failed, and why
+	Exclude    map[string]string                `json:"exclude,omitempty"`    // ids of hosts that failed, and why
+	Tried      []tried                          `json:"tried,omitempty"`      // the same for people, the last one too
 	HostID     string                           `json:"host_id,omitempty"`    // "" while it is not placed
 	Generation int64                            `json:"generation,omitempty"` // of that placement
 	Lost       int                              `json:"lost,omitempty"`       // races for a host
@@ -122,9 +121,9 @@ func (c *core) place(tx *store.Tx, r *engine.Run[createState]) error {
 		r.State.HostID, r.State.Generation, r.State.Decision, r.State.Lost = h.ID, generation, nil, 0
 		v.HostID, v.Host, v.Zone, v.Generation = h.ID, h.Name, h.Zone, generation
 		v.move(Networking, Scheduling)
-		id, host := v.ID, h.Name
+		host := h.Name
 		tx.OnCommit(func() {
-			r.Log.Info("server placed", "server_id", id, "host", host, "generation", generation, "hosts", d.Hosts, "passed", d.Passed)
+			r.Log.Info("server placed", "host", host, "generation", generation, "hosts", d.Hosts, "passed", d.Passed)
 		})
 		return put(tx, v)
 	}
@@ -302,58 +301,4 @@ func (c *core) started(tx *store.Tx, r *engine.Run[createState]) error {
 		emitFor(tx, r.Op, v, "create.end")
 		return nil
 	})
-}
-
-// nextHost excludes a host that failed and has the server placed again, a bounded number of times.
-func (c *core) nextHost(tx *store.Tx, r *engine.Run[createState], f *operation.Failure) (string, error) {
-	if f.Step == "place" && len(f.Details) > 0 {
-		r.Note("decision", f.Details)
-	}
-	elsewhere := f.Code == fault.Exhausted || f.Code == fault.Unavailable || f.Code == fault.Timeout
-	if r.State.HostID == "" || !elsewhere || f.Step != "define" && f.Step != "start" || r.Op.Retreats+1 >= c.opt.MaxAttempts {
-		return "", nil
-	}
-	if r.State.Exclude == nil {
-		r.State.Exclude = map[string]string{}
-	}
-	r.State.Exclude[r.State.HostID] = f.Step + " failed: " + f.Message
-	return "place", nil
-}
-
-// createFailed leaves the server in ERROR with the reason, its claim and bindings given back; it counts
-// for the quota until it is deleted.
-func (c *core) createFailed(tx *store.Tx, r *engine.Run[createState], f *operation.Failure) error {
-	over, err := overtaken(tx, r.State.ServerID)
-	if err != nil {
-		return err
-	}
-	return change(tx, r.State.ServerID, func(v *Server) error {
-		v.move(NoTask, Scheduling, Networking, Spawning)
-		if over {
-			return nil
-		}
-		v.VMState, v.PowerState = Error, PowerNone
-		v.Fault = &Fault{Code: 500, Message: f.Message, Created: tx.Now(), Details: details(r, f)}
-		emitFor(tx, r.Op, v, "create.error")
-		message := f.Message
-		tx.OnCommit(func() {
-			r.Log.Error("server could not be built", "server_id", r.State.ServerID, "step", f.Step, "reason", message, "decision", string(f.Details))
-		})
-		return nil
-	})
-}
-
-// details is what an administrator sees of a failure: the hosts tried, and the scheduler's decision.
-func details(r *engine.Run[createState], f *operation.Failure) string {
-	var d struct {
-		Step     string            `json:"step"`
-		Tried    map[string]string `json:"tried,omitempty"`
-		Decision json.RawMessage   `json:"decision,omitempty"`
-	}
-	d.Step, d.Tried = f.Step, r.State.Exclude
-	if f.Step == "place" {
-		d.Decision = f.Details
-	}
-	body, _ := json.Marshal(d) // of strings and what was JSON before: it cannot fail
-	return string(body)
 }

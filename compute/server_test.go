@@ -172,23 +172,6 @@ func TestAnotherHost(t *testing.T) {
 	}
 }
 
-// TestEveryHostFails ends in ERROR after three hosts, with nothing left behind.
-func TestEveryHostFails(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, config{hosts: 5})
-	e.faults.Fail(inject.Rule{Method: "Define", Err: fault.New(fault.Exhausted, "the disk is full")})
-	v := e.boot("unlucky")
-	require.Equal(t, compute.StatusError, v.Status())
-	require.Contains(t, v.Fault.Message, "the disk is full")
-	require.Contains(t, v.Fault.Details, "define failed")
-	require.Equal(t, int64(3), v.Generation)
-	require.Empty(t, v.HostID)
-	e.sound()
-	require.NoError(t, e.alice.DeleteServer(e.ctx, v.ID))
-	e.settle()
-	e.sound()
-}
-
 // TestDeleteWhileBuilding cancels the create wherever it is.
 func TestDeleteWhileBuilding(t *testing.T) {
 	t.Parallel()
