@@ -109,7 +109,8 @@ type core struct {
 	}
 }
 
-// New returns a Service that acts for nobody; take one for somebody with As. Start sets it to work.
+// New returns a Service that acts for nobody; take one for somebody with As. Start sets it to work. It takes an
+// engine that only this module has: a program gets the Service from cloud.New.
 func New(opt Options) (*Service, error) {
 	if err := opt.complete(); err != nil {
 		return nil, err

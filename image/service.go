@@ -53,6 +53,7 @@ type core struct {
 }
 
 // New returns a Service that acts for nobody; take one for somebody with As. It registers its kinds of operations.
+// It takes an engine that only this module has: a program gets the Service from cloud.New.
 func New(opt Options) (*Service, error) {
 	if opt.Policy == nil {
 		opt.Policy = identity.DefaultPolicy()

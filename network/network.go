@@ -88,7 +88,8 @@ type core struct {
 }
 
 // New returns a Service that acts for nobody; take one for somebody with As. It registers its
-// operations with the engine, which must not have been started yet.
+// operations with the engine, which must not have been started yet. Only this module has such an engine: a
+// program gets the Service from cloud.New.
 func New(opt Options) (*Service, error) {
 	macs, err := opt.complete()
 	if err != nil {
