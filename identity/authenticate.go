@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nubecula/cloud/fault"
@@ -117,15 +118,39 @@ func (s *Service) admit(tx *store.Tx, claims *Claims, want *ScopeRequest) (*Prin
 			return who, err
 		}
 		claims.Scope = Scope{}
-	} else if want != nil {
-		if claims.Scope, err = s.findScope(tx, want); err != nil {
-			return nil, err
-		}
 	}
-	return s.resolve(tx, claims)
+	if want == nil {
+		return s.resolve(tx, claims)
+	}
+	var who *Principal
+	if claims.Scope, err = s.findScope(tx, want); err == nil {
+		who, err = s.resolve(tx, claims)
+	}
+	// The user is known to be a valid one here, so it is the scope that is refused.
+	if !want.Unscoped && (fault.Is(err, fault.Unauthenticated) || fault.Is(err, fault.NotFound)) {
+		return nil, fault.New(fault.Unauthenticated, "user %s has no role in %s, or there is no such scope; authenticate for another", u.ID, want.words())
+	}
+	return who, err
 }
 
-// findScope turns names into ids. What does not exist is refused like what the user has no role in.
+// words names the scope in the words of the request, which tells nothing that who asks did not know.
+func (r *ScopeRequest) words() string {
+	domain := "domain " + r.DomainID
+	if r.DomainID == "" {
+		domain = "domain " + strconv.Quote(r.DomainName)
+	}
+	switch {
+	case r.System:
+		return "the system"
+	case r.ProjectID != "":
+		return "project " + r.ProjectID
+	case r.ProjectName != "":
+		return "project " + strconv.Quote(r.ProjectName) + " of " + domain
+	}
+	return domain
+}
+
+// findScope turns names into ids. NotFound: there is no such scope.
 func (s *Service) findScope(tx *store.Tx, want *ScopeRequest) (Scope, error) {
 	byProject := want.ProjectID != "" || want.ProjectName != ""
 	byDomain := !byProject && (want.DomainID != "" || want.DomainName != "")
@@ -148,14 +173,14 @@ func (s *Service) findScope(tx *store.Tx, want *ScopeRequest) (Scope, error) {
 	}
 	domainID, err := s.domainID(tx, want.DomainID, want.DomainName)
 	if err != nil {
-		return Scope{}, orLogin(err)
+		return Scope{}, err
 	}
 	if byDomain {
 		return Scope{DomainID: domainID}, nil
 	}
 	v, err := projects.Find(tx, "name", false, domainID, want.ProjectName)
 	if err != nil {
-		return Scope{}, orLogin(err)
+		return Scope{}, err
 	}
 	return Scope{ProjectID: v.ID}, nil
 }
@@ -236,7 +261,7 @@ func (s *Service) unchanged(tx *store.Tx, proof *proven) (*User, error) {
 
 // errLogin tells nothing about what was wrong.
 func errLogin() error {
-	return fault.New(fault.Unauthenticated, "user, password or scope is not valid")
+	return fault.New(fault.Unauthenticated, "user or password is not valid")
 }
 
 func orLogin(err error) error {

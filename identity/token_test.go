@@ -141,7 +141,7 @@ func TestWrongPasswords(t *testing.T) {
 	} {
 		_, _, err := e.svc.Authenticate(e.ctx, identity.AuthRequest{Password: &pw})
 		code(t, fault.Unauthenticated, err)
-		require.Equal(t, "user, password or scope is not valid", err.Error())
+		require.Equal(t, "user or password is not valid", err.Error())
 	}
 	_, _, err := e.svc.Authenticate(e.ctx, identity.AuthRequest{Password: &identity.PasswordAuth{UserName: "alice", Password: "alice"}})
 	code(t, fault.Invalid, err)
@@ -186,6 +186,54 @@ func TestDefaultProjectAndUnscoped(t *testing.T) {
 	code(t, fault.Invalid, err)
 	require.NoError(t, e.sys.DeleteProject(e.ctx, p))
 	require.Empty(t, must(e.sys.GetUser(e.ctx, u))(t).DefaultProjectID)
+}
+
+// TestRefusedScope: the answer says what was asked for, and the same whether or not there is such a thing.
+func TestRefusedScope(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	u := e.user("u")
+	refused := func(auth identity.AuthRequest, scope identity.ScopeRequest) string {
+		auth.Scope = &scope
+		token, who, err := e.svc.Authenticate(e.ctx, auth)
+		code(t, fault.Unauthenticated, err)
+		require.Empty(t, token)
+		require.Nil(t, who)
+		return err.Error()
+	}
+	asked := []struct {
+		scope identity.ScopeRequest
+		want  string
+	}{
+		{identity.ScopeRequest{ProjectID: "p-id"}, "project p-id"},
+		{identity.ScopeRequest{ProjectName: "p", DomainName: "d"}, `project "p" of domain "d"`},
+		{identity.ScopeRequest{ProjectName: "p", DomainID: "d-id"}, `project "p" of domain d-id`},
+		{identity.ScopeRequest{DomainName: "d"}, `domain "d"`},
+		{identity.ScopeRequest{DomainID: "d-id"}, "domain d-id"},
+		{identity.ScopeRequest{System: true}, "the system"},
+	}
+	check := func(auth identity.AuthRequest) (told []string) {
+		for _, a := range asked {
+			text := refused(auth, a.scope)
+			require.Contains(t, text, "user "+u+" has no role in "+a.want)
+			require.NotContains(t, text, "token")
+			told = append(told, text)
+		}
+		return told
+	}
+	password, token := login(u, "u", nil), identity.AuthRequest{Token: e.login(login(u, "u", nil))}
+	before := check(password)
+	must(e.sys.CreateDomain(e.ctx, identity.CreateDomain{ID: "d-id", Name: "d"}))(t)
+	p := must(e.sys.CreateProject(e.ctx, identity.CreateProject{Name: "p", DomainID: "d-id"}))(t)
+	require.Equal(t, before, check(password), "nobody learns by it that there is one")
+	require.Equal(t, before, check(token))
+	require.NotContains(t, before[1], p.ID)
+	require.Contains(t, refused(password, identity.ScopeRequest{ProjectID: p.ID}), "has no role in project "+p.ID)
+	_, _, err := e.svc.Authenticate(e.ctx, login(u, "u", &identity.ScopeRequest{Unscoped: true, ProjectID: p.ID}))
+	code(t, fault.Invalid, err)
+	_, err = e.sys.UpdateProject(e.ctx, p.ID, identity.UpdateProject{Enabled: ptr(false)})
+	require.NoError(t, err)
+	require.Equal(t, before, check(password), "disabled")
 }
 
 func TestMultiFactorRules(t *testing.T) {
