@@ -208,7 +208,7 @@ var (
 		},
 	})
 	services = store.Define(store.Spec[CatalogService]{
-		Kind: "catalog_service", Version: 1, ID: func(v *CatalogService) string { return v.ID },
+		Kind: "catalog_service", Label: "service", Version: 1, ID: func(v *CatalogService) string { return v.ID },
 	})
 	endpoints = store.Define(store.Spec[Endpoint]{
 		Kind: "endpoint", Version: 1, ID: func(v *Endpoint) string { return v.ID },

@@ -67,7 +67,7 @@ func (s *Service) createDomain(ctx context.Context, id string, req CreateProject
 			return err
 		}
 		s.emit(tx, "domain", "created", v.ID)
-		return projects.Insert(tx, v)
+		return about("domain", projects.Insert(tx, v))
 	})
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ type ListDomains struct {
 
 // ListDomains returns domains by name.
 func (s *Service) ListDomains(ctx context.Context, o ListDomains) ([]*Domain, error) {
-	found, err := list(ctx, s, projects, o.ListOptions, "identity:domain:list", store.Query[Project]{Index: "name", Prefix: store.Tuple{true},
+	found, err := listOf(ctx, s, projects, o.ListOptions, "identity:domain:list", Target{Kind: "domain"}, store.Query[Project]{Index: "name", Prefix: store.Tuple{true},
 		Filter: func(v *Project) bool { return o.Match(v.Name) && (o.Enabled == nil || v.Enabled == *o.Enabled) }})
 	var out []*Domain
 	for _, v := range found {
@@ -136,7 +136,7 @@ func (s *Service) UpdateDomain(ctx context.Context, id string, req UpdateProject
 			return err
 		}
 		s.emit(tx, "domain", "updated", id)
-		return projects.Put(tx, v)
+		return about("domain", projects.Put(tx, v))
 	})
 	if err != nil {
 		return nil, err

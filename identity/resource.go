@@ -1,7 +1,9 @@
 package identity
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/nubecula/cloud/fault"
@@ -71,7 +73,7 @@ func listOf[T any](ctx context.Context, s *Service, c *store.Collection[T], o Li
 		if o.Marker != "" {
 			if q.After, err = c.Get(tx, o.Marker); err != nil {
 				if fault.Is(err, fault.NotFound) {
-					err = fault.InvalidField("marker", o.Marker, "there is no "+c.Kind()+" with this id")
+					err = fault.InvalidField("marker", o.Marker, "there is no "+cmp.Or(t.Kind, c.Label())+" with this id")
 				}
 				return err
 			}
@@ -112,12 +114,21 @@ func modify[T any](ctx context.Context, s *Service, c *store.Collection[T], id, 
 			return err
 		}
 		s.emit(tx, target(v).Kind, "updated", id)
-		return c.Put(tx, v)
+		return about(target(v).Kind, c.Put(tx, v))
 	})
 	if err != nil {
 		return nil, err
 	}
 	return v, nil
+}
+
+// about names the kind of the thing in an error of the store, where domains are projects.
+func about(kind string, err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Kind == projects.Label() {
+		return f.About(kind, f.ID)
+	}
+	return err
 }
 
 // remove deletes one document after before has dealt with what refers to it.
@@ -142,7 +153,7 @@ func remove[T any](ctx context.Context, s *Service, c *store.Collection[T], id, 
 func must[T any](tx *store.Tx, c *store.Collection[T], field, id string) (*T, error) {
 	v, err := c.Get(tx, id)
 	if fault.Is(err, fault.NotFound) {
-		return nil, fault.InvalidField(field, id, "there is no such "+c.Kind())
+		return nil, fault.InvalidField(field, id, "there is no such "+c.Label())
 	}
 	return v, err
 }

@@ -56,6 +56,39 @@ func TestProjectTree(t *testing.T) {
 	code(t, fault.Denied, err)
 }
 
+// TestErrorsNameTheKind: a domain is kept as a project and a service as a catalog service, but nobody reads so.
+func TestErrorsNameTheKind(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	d := must(e.sys.CreateDomain(e.ctx, identity.CreateDomain{Name: "d"}))(t)
+	other := must(e.sys.CreateDomain(e.ctx, identity.CreateDomain{Name: "other"}))(t)
+	e.project("p")
+	said := func(want string, err error) {
+		t.Helper()
+		require.ErrorContains(t, err, want)
+	}
+	_, err := e.sys.CreateDomain(e.ctx, identity.CreateDomain{Name: "d"})
+	said("domain "+d.ID+": name: has the same name already", err)
+	_, err = e.sys.CreateDomain(e.ctx, identity.CreateDomain{ID: d.ID, Name: "x"})
+	said("domain "+d.ID+": exists already", err)
+	_, err = e.sys.UpdateDomain(e.ctx, other.ID, identity.UpdateProject{Name: ptr("d")})
+	said("domain "+d.ID+": name: has the same name already", err)
+	_, err = e.sys.UpdateProject(e.ctx, other.ID, identity.UpdateProject{Name: ptr("d")})
+	said("domain "+d.ID+": name: has the same name already", err)
+	_, err = e.sys.CreateProject(e.ctx, identity.CreateProject{Name: "p"})
+	said("project ", err)
+	_, err = e.sys.ListDomains(e.ctx, identity.ListDomains{ListOptions: identity.ListOptions{Marker: "x"}})
+	said("there is no domain with this id", err)
+
+	_, err = e.sys.CreateEndpoint(e.ctx, identity.Endpoint{ServiceID: "x", Interface: "public", URL: "http://example.com"})
+	said("there is no such service", err)
+	_, err = e.sys.ListServices(e.ctx, identity.ListOptions{Marker: "x"}, "")
+	said("there is no service with this id", err)
+	_, err = e.sys.GetService(e.ctx, "x")
+	require.EqualError(t, err, "service x: could not be found")
+	require.EqualError(t, e.sys.DeleteService(e.ctx, "x"), "service x: could not be found")
+}
+
 func TestListsFilterAndPage(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)

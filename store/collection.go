@@ -11,6 +11,8 @@ import (
 type Spec[T any] struct {
 	// Kind names the documents in the database: "server". Never changed.
 	Kind string
+	// Label is what errors call a document: "" means Kind.
+	Label string
 	// Version of the JSON form of T, from 1. Every change of the form raises it, also an added field. Older
 	// documents go through Upgrade when they are read; a newer one is read as far as T knows its fields,
 	// and keeps those that T does not know when it is written back.
@@ -61,11 +63,17 @@ func Define[T any](spec Spec[T]) *Collection[T] {
 		}
 		names[ix.Name] = true
 	}
+	if spec.Label == "" {
+		spec.Label = spec.Kind
+	}
 	return &Collection[T]{spec, jsonFields[T]()}
 }
 
 // Kind returns the name of the kind.
 func (c *Collection[T]) Kind() string { return c.spec.Kind }
+
+// Label returns what errors call a document.
+func (c *Collection[T]) Label() string { return c.spec.Label }
 
 // Get returns a document; NotFound when there is none.
 func (c *Collection[T]) Get(tx *Tx, id string) (*T, error) {
@@ -80,7 +88,7 @@ func (c *Collection[T]) GetRev(tx *Tx, id string) (*T, int64, error) {
 		return nil, 0, err
 	}
 	if !ok {
-		return nil, 0, fault.Missing(c.spec.Kind, id)
+		return nil, 0, fault.Missing(c.spec.Label, id)
 	}
 	v, err := c.load(tx, doc)
 	return v, doc.Rev, err
@@ -109,7 +117,7 @@ func (c *Collection[T]) write(tx *Tx, v *T, insert bool) error {
 		return err
 	}
 	if exists && insert {
-		return &fault.Error{Code: fault.Exists, Kind: c.spec.Kind, ID: id, Msg: "exists already"}
+		return &fault.Error{Code: fault.Exists, Kind: c.spec.Label, ID: id, Msg: "exists already"}
 	}
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -146,7 +154,7 @@ func (c *Collection[T]) Delete(tx *Tx, id string) error {
 		return err
 	}
 	if !ok {
-		return fault.Missing(c.spec.Kind, id)
+		return fault.Missing(c.spec.Label, id)
 	}
 	before, err := c.keysOf(tx, old)
 	if err != nil {
@@ -248,7 +256,7 @@ func (c *Collection[T]) reindex(tx *Tx, id string, before, after [][][]byte) err
 					return err
 				}
 				if len(taken) > 0 && taken[0].Doc.ID != id {
-					return &fault.Error{Code: fault.Exists, Kind: c.spec.Kind, ID: taken[0].Doc.ID, Field: ix.Name, Msg: "has the same " + ix.Name + " already"}
+					return &fault.Error{Code: fault.Exists, Kind: c.spec.Label, ID: taken[0].Doc.ID, Field: ix.Name, Msg: "has the same " + ix.Name + " already"}
 				}
 			}
 			writes = append(writes, IndexWrite{Kind: c.spec.Kind, Index: ix.Name, Key: key, ID: id})

@@ -18,7 +18,7 @@ func (c *Collection[T]) Find(tx *Tx, index string, tuple ...any) (*T, error) {
 		return nil, err
 	}
 	if len(entries) == 0 {
-		return nil, fault.Missing(c.spec.Kind, fmt.Sprint(tuple...))
+		return nil, fault.Missing(c.spec.Label, fmt.Sprint(tuple...))
 	}
 	return c.load(tx, entries[0].Doc)
 }
