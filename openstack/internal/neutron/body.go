@@ -2,7 +2,6 @@ package neutron
 
 import (
 	"encoding/json"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -23,12 +22,22 @@ type body struct {
 // maxBulk is how many things one call may create.
 const maxBulk = 1000
 
+// newBody takes a resource apart; name is where in the request it is.
 func newBody(raw json.RawMessage, name string) (*body, error) {
 	b := &body{used: map[string]bool{}}
 	if err := rest.DecodeJSON(raw, &b.fields, rest.Loose); err != nil || b.fields == nil {
-		return nil, fault.InvalidField(name, name, "it must be an object")
+		return nil, invalid(name, raw, "it must be an object")
 	}
 	return b, nil
+}
+
+// invalid quotes the beginning of what a client sent.
+func invalid(field string, raw []byte, remedy string) error {
+	text := string(raw)
+	if len(text) > 80 {
+		text = strings.ToValidUTF8(text[:80], "") + "..."
+	}
+	return &fault.Error{Code: fault.Invalid, Field: field, Msg: text + " is not valid: " + remedy}
 }
 
 // again returns the body unread, for a closure that may run more than once.
@@ -36,36 +45,34 @@ func (b *body) again() *body { return &body{fields: b.fields, used: map[string]b
 
 // readBody reads {"name": {...}}.
 func readBody(r *rest.Request, name string) (*body, error) {
-	all, bulk, err := readBodies(r, name, "")
-	if err == nil && bulk {
-		err = fault.InvalidField(name, name, "one at a time")
-	}
+	all, _, err := readBodies(r, name, "")
 	if err != nil {
 		return nil, err
 	}
 	return all[0], nil
 }
 
-// readBodies reads {"name": {...}} or {"plural": [{...}, ...]}.
+// readBodies reads {"name": {...}} or, unless plural is "", {"plural": [{...}, ...]}.
 func readBodies(r *rest.Request, name, plural string) (out []*body, bulk bool, err error) {
 	var outer map[string]json.RawMessage
 	if err := r.Decode(&outer, rest.Loose); err != nil {
 		return nil, false, err
 	}
-	if len(outer) != 1 {
-		return nil, false, fault.InvalidField("body", slices.Sorted(maps.Keys(outer)), `it must be an object {"`+name+`": {...}}`)
+	one, isOne := outer[name]
+	several, isSeveral := outer[plural]
+	if len(outer) != 1 || !isOne && (!isSeveral || plural == "") {
+		return nil, false, invalid("body", r.Body, `it must be an object {"`+name+`": {...}}`)
 	}
-	if raw, ok := outer[name]; ok {
-		b, err := newBody(raw, name)
+	if isOne {
+		b, err := newBody(one, name)
 		return []*body{b}, false, err
 	}
-	raw, ok := outer[plural]
 	var list []json.RawMessage
-	if !ok || json.Unmarshal(raw, &list) != nil || len(list) == 0 || len(list) > maxBulk {
-		return nil, false, fault.InvalidField("body", slices.Sorted(maps.Keys(outer)), `it must be an object {"`+name+`": {...}}`)
+	if json.Unmarshal(several, &list) != nil || len(list) == 0 || len(list) > maxBulk {
+		return nil, false, invalid(plural, several, "it must be a list of 1 to "+strconv.Itoa(maxBulk)+" objects")
 	}
-	for _, item := range list {
-		b, err := newBody(item, name)
+	for i, item := range list {
+		b, err := newBody(item, plural+"["+strconv.Itoa(i)+"]")
 		if err != nil {
 			return nil, false, err
 		}
@@ -83,11 +90,7 @@ func (b *body) field(name string) (raw json.RawMessage, ok bool) {
 
 func (b *body) bad(name, remedy string) {
 	if b.err == nil {
-		text := string(b.fields[name])
-		if len(text) > 80 {
-			text = text[:80] + "..."
-		}
-		b.err = &fault.Error{Code: fault.Invalid, Field: name, Msg: text + " is not valid: " + remedy}
+		b.err = invalid(name, b.fields[name], remedy)
 	}
 }
 

@@ -78,6 +78,7 @@ func TestErrors(t *testing.T) {
 		{"PUT", "/ports/" + p, `{"port": {"port_security_enabled": false}}`, 409, "PortSecurityPortHasSecurityGroup"},
 		{"GET", "/networks?nonsense=1", "", 400, "HTTPBadRequest"},
 		{"GET", "/networks?sort_key=nonsense", "", 400, "HTTPBadRequest"},
+		{"GET", "/networks?sort_dir=up", "", 400, "HTTPBadRequest"},
 		{"GET", "/networks?marker=nonsense", "", 400, "HTTPBadRequest"},
 		{"GET", "/networks?limit=-1", "", 400, "HTTPBadRequest"},
 		{"GET", "/ports?fixed_ips=x", "", 400, "HTTPBadRequest"},
@@ -97,6 +98,30 @@ func TestErrors(t *testing.T) {
 	l.refused(400, "HTTPBadRequest", status, body)
 	status, _, _ = l.do(aliceToken, "DELETE", "/ports/"+p, "", "If-Match", fmt.Sprintf("revision_number=%d", int(rev("/ports/"+p, "port"))))
 	require.Equal(t, 204, status)
+}
+
+// TestBadValuesAreQuoted: an error of the envelope says where it is and what was sent.
+func TestBadValuesAreQuoted(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	_, body, _ := l.do(aliceToken, "POST", "/networks", `{"network": {}}`)
+	one := "/networks/" + l.id(body, "network")
+	for _, c := range []struct{ method, path, body, want string }{
+		{"POST", "/networks", `{"network": [1]}`, "network: [1] is not valid: it must be an object"},
+		{"POST", "/networks", `{"network": null}`, "network: null is not valid: it must be an object"},
+		{"POST", "/networks", `{"networks": [{}, 7]}`, "networks[1]: 7 is not valid: it must be an object"},
+		{"POST", "/networks", `{"networks": []}`, "networks: [] is not valid: it must be a list of 1 to 1000 objects"},
+		{"POST", "/networks", `{"networks": {"name": "n"}}`, `networks: {"name": "n"} is not valid: it must be a list`},
+		{"POST", "/networks", `{"netwrk": {}}`, `body: {"netwrk": {}} is not valid: it must be an object {"network": {...}}`},
+		{"POST", "/networks", `{"network": {}, "x": 1}`, `body: {"network": {}, "x": 1} is not valid: it must be an object {"network": {...}}`},
+		{"PUT", one, `{"networks": [{}]}`, `body: {"networks": [{}]} is not valid: it must be an object {"network": {...}}`},
+		{"PUT", one, `{"": [{}]}`, `body: {"": [{}]} is not valid: it must be an object {"network": {...}}`},
+		{"POST", "/networks", `{"network": "` + strings.Repeat("é", 100) + `"}`, `network: "` + strings.Repeat("é", 39) + `... is not valid`},
+	} {
+		status, body, _ := l.do(aliceToken, c.method, c.path, c.body)
+		l.refused(400, "HTTPBadRequest", status, body)
+		require.Contains(t, body["NeutronError"].(map[string]any)["message"], c.want, c.body)
+	}
 }
 
 func TestBulkIsAllOrNothing(t *testing.T) {

@@ -62,15 +62,9 @@ func sortKeys(q url.Values, allowed []string) ([]SortKey, error) {
 		if !slices.Contains(allowed, key) {
 			return fault.InvalidField("sort_key", key, "sort by one of "+strings.Join(allowed, ", "))
 		}
-		switch strings.ToLower(strings.TrimSpace(dir)) {
-		case "", "asc":
-			out = append(out, SortKey{Key: key})
-		case "desc":
-			out = append(out, SortKey{Key: key, Desc: true})
-		default:
-			return fault.InvalidField("sort_dir", dir, "it must be asc or desc")
-		}
-		return nil
+		desc, err := descending(dir)
+		out = append(out, SortKey{Key: key, Desc: desc})
+		return err
 	}
 	if sort := q.Get("sort"); sort != "" {
 		if q.Has("sort_key") || q.Has("sort_dir") {
@@ -85,6 +79,11 @@ func sortKeys(q url.Values, allowed []string) ([]SortKey, error) {
 		return out, nil
 	}
 	dirs := q["sort_dir"]
+	for _, dir := range dirs { // also those without a key
+		if _, err := descending(dir); err != nil {
+			return nil, err
+		}
+	}
 	for i, key := range q["sort_key"] {
 		dir := ""
 		switch {
@@ -98,6 +97,16 @@ func sortKeys(q url.Values, allowed []string) ([]SortKey, error) {
 		}
 	}
 	return out, nil
+}
+
+func descending(dir string) (bool, error) {
+	switch strings.ToLower(strings.TrimSpace(dir)) {
+	case "", "asc":
+		return false, nil
+	case "desc":
+		return true, nil
+	}
+	return false, fault.InvalidField("sort_dir", dir, "it must be asc or desc")
 }
 
 // Cut returns the part of a list, already in order, that a page wants, and whether more follows it.

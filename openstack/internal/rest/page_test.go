@@ -43,7 +43,7 @@ func TestPage(t *testing.T) {
 	p, err = query(t, "sort_key=name&sort_key=id&sort_dir=desc").Page(3, "id", "name")
 	require.NoError(t, err)
 	require.Equal(t, []rest.SortKey{{Key: "name", Desc: true}, {Key: "id", Desc: true}}, p.Sort)
-	for _, q := range []string{"limit=-1", "limit=x", "limit=1.5", "sort_key=password", "sort_key=id&sort_dir=up", "sort=id&sort_dir=asc", "page_reverse=2"} {
+	for _, q := range []string{"limit=-1", "limit=x", "limit=1.5", "sort_key=password", "sort_key=id&sort_dir=up", "sort_dir=up", "sort_key=id&sort_dir=asc&sort_dir=up", "sort=id:up", "sort=id&sort_dir=asc", "page_reverse=2"} {
 		_, err := query(t, q).Page(3, "id")
 		require.True(t, fault.Is(err, fault.Invalid), q)
 	}
