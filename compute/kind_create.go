@@ -41,9 +41,9 @@ func (c *core) createKind() engine.Kind[createState] {
 		Steps: []engine.Step[createState]{
 			{Name: "place", Do: c.pick, Commit: c.place, Undone: c.unplace},
 			{Name: "bind", Do: c.plug, Commit: c.bound, Undo: c.unplug, Undone: c.unbound},
-			{Name: "define", Instance: (*createState).instance, Limit: bootLimit, Attempts: 3,
+			{Name: "define", Instance: (*createState).instance, Limit: bootLimit,
 				Do: c.define, Undo: c.undefine, Debt: c.oweGuest},
-			{Name: "start", Instance: (*createState).instance, Attempts: 3, Do: c.startGuest, Commit: c.started, Pivot: true},
+			{Name: "start", Instance: (*createState).instance, Do: c.startGuest, Commit: c.started, Pivot: true},
 		},
 		Retreat: c.nextHost,
 		Abort:   c.createFailed,

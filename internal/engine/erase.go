@@ -35,7 +35,8 @@ type step struct {
 	undone   txFunc
 	debt     txFunc
 	limit    time.Duration
-	attempts int
+	attempts int // against Unavailable
+	timeouts int // against Timeout
 	pivot    bool
 }
 
@@ -93,12 +94,12 @@ func Register[S any](e *Engine, k Kind[S]) *Handle[S] {
 
 func erase[S any](s Step[S]) step {
 	out := step{name: s.Name, do: outside(s.Do), undo: outside(s.Undo), commit: inTx(s.Commit), undone: inTx(s.Undone),
-		debt: inTx(s.Debt), limit: s.Limit, attempts: s.Attempts, pivot: s.Pivot}
+		debt: inTx(s.Debt), limit: s.Limit, attempts: s.Attempts, timeouts: s.Attempts, pivot: s.Pivot}
 	if out.limit == 0 {
 		out.limit = time.Minute
 	}
 	if out.attempts == 0 {
-		out.attempts = 5
+		out.attempts, out.timeouts = 9, 3
 	}
 	if s.Instance != nil {
 		out.instance = func(data []byte) (string, error) {

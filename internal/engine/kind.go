@@ -58,8 +58,9 @@ type Step[S any] struct {
 	Debt func(tx *store.Tx, r *Run[S]) error
 	// Limit is how long one attempt may take. 0 means a minute.
 	Limit time.Duration
-	// Attempts is how often Do is tried against Unavailable and Timeout before the step fails. 0 means 5.
-	// Past the pivot, and for Undo, there is no bound.
+	// Attempts is how often Do is tried against Unavailable and Timeout before the step fails. 0 means 9 times
+	// against Unavailable, which is a minute with the pauses between them - a daemon that restarts is back by
+	// then -, and 3 times against Timeout. Past the pivot, and for Undo, there is no bound.
 	Attempts int
 	// Pivot: once this step has committed the operation can only go forward.
 	Pivot bool

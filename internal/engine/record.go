@@ -146,7 +146,8 @@ func (e *Engine) fail(k *kind, op *operation.Operation, x *exec, cause error) (*
 		keepNotes(op, x)
 		op.Data = x.data // what Do reported before its Commit failed is there for Undo
 		s := k.at(op.Cursor)
-		again := (f.Code == fault.Unavailable || f.Code == fault.Timeout) && op.Attempt+1 < s.attempts && !e.opt.Down(tx, op.Instance)
+		again := (f.Code == fault.Unavailable && op.Attempt+1 < s.attempts || f.Code == fault.Timeout && op.Attempt+1 < s.timeouts) &&
+			!e.opt.Down(tx, op.Instance)
 		if op.Pivoted || again {
 			later(tx, op, f)
 			return nil
