@@ -1,0 +1,212 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// client speaks to the lab for the user demo, and does not take silence for an answer.
+type client struct {
+	*record
+	url     string
+	token   string
+	network string // id of the network "private"
+	image   string // id of the image "tiny"
+	http    *http.Client
+}
+
+// reply is an answer that arrived whole.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// String is for problems.
+func (r reply) String() string { return fmt.Sprintf("%d %.300s", r.status, r.body) }
+
+// into decodes the body, whose form was what the API promises.
+func (r reply) into(v any) error {
+	if err := json.Unmarshal(r.body, v); err != nil {
+		return fmt.Errorf("%w in the answer %s", err, r)
+	}
+	return nil
+}
+
+// call repeats a request, with the same idempotency key, until it is answered: the lab may be down, die
+// meanwhile, or ask to be called later. An error only means that ctx has ended.
+func (c *client) call(ctx context.Context, method, path, key string, body []byte) (reply, error) {
+	for try := 1; ; try++ {
+		r, err := c.once(ctx, method, path, key, body)
+		if err != nil {
+			if err := sleep(ctx, 50*time.Millisecond); err != nil {
+				return r, err
+			}
+			continue
+		}
+		switch r.status {
+		case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusGatewayTimeout:
+			c.count(fmt.Sprintf("answers %d", r.status))
+			if err := sleep(ctx, 50*time.Millisecond); err != nil {
+				return r, err
+			}
+			continue
+		}
+		if r.status >= 500 {
+			c.problem("%s %s: %s", method, path, r)
+		}
+		if try > 1 {
+			c.count("requests sent again")
+		}
+		if r.header.Get("Idempotent-Replayed") != "" {
+			c.count("answers replayed: the effect was there, its answer lost")
+		}
+		return r, nil
+	}
+}
+
+func (c *client) once(ctx context.Context, method, path, key string, body []byte) (r reply, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
+	if err != nil {
+		return r, err
+	}
+	req.Header.Set("X-Auth-Token", c.token)
+	req.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPut {
+		req.Header.Set("Content-Type", "application/octet-stream")
+	}
+	req.Header.Set("X-OpenStack-Nova-API-Version", "2.37")
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return r, err
+	}
+	r = reply{status: res.StatusCode, header: res.Header}
+	r.body, err = io.ReadAll(res.Body)
+	res.Body.Close()
+	return r, err
+}
+
+// login waits for the lab's first start and gets a token, which outlives every kill.
+func login(ctx context.Context, l *lab, r *record) (*client, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	c := &client{record: r, url: "http://" + l.address, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	if _, err := c.call(ctx, "GET", "/v3", "", nil); err != nil {
+		return nil, fmt.Errorf("the lab does not answer: %w; see %s", err, l.log.Name())
+	}
+	var passwords struct{ Demo string }
+	text, err := os.ReadFile(filepath.Join(l.data, "passwords.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &passwords)
+	}
+	if err != nil {
+		return nil, err
+	}
+	domain := fields{"id": "default"}
+	a, err := c.call(ctx, "POST", "/v3/auth/tokens", "", encode(fields{"auth": fields{
+		"identity": fields{"methods": []string{"password"}, "password": fields{"user": fields{"name": "demo", "domain": domain, "password": passwords.Demo}}},
+		"scope":    fields{"project": fields{"name": "demo", "domain": domain}},
+	}}))
+	if err != nil {
+		return nil, err
+	}
+	if a.status != http.StatusCreated {
+		return nil, fmt.Errorf("no token for demo: %s", a)
+	}
+	c.token = a.header.Get("X-Subject-Token")
+	if c.network, err = c.only(ctx, "/network/v2.0/networks?name=private", "networks"); err != nil {
+		return nil, err
+	}
+	c.image, err = c.only(ctx, "/image/v2/images?name=tiny", "images")
+	return c, err
+}
+
+// only returns the id of the one thing that a list holds.
+func (c *client) only(ctx context.Context, path, field string) (string, error) {
+	a, err := c.call(ctx, "GET", path, "", nil)
+	if err != nil {
+		return "", err
+	}
+	var list map[string]json.RawMessage
+	var things []struct{ ID string }
+	if err := a.into(&list); err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal(list[field], &things); err != nil || len(things) != 1 {
+		return "", fmt.Errorf("GET %s: want one of %s, got %s", path, field, a)
+	}
+	return things[0].ID, nil
+}
+
+// server is what a client looks at in Nova's view of a server.
+type server struct {
+	Status string
+	Task   *string `json:"OS-EXT-STS:task_state"`
+	Fault  json.RawMessage
+}
+
+// busy reports whether something is being done to the server.
+func (s server) busy() bool { return s.Task != nil || s.Status == "BUILD" }
+
+// get asks for a server; the status of one that is not there is "".
+func (c *client) get(ctx context.Context, id string) (s server, err error) {
+	a, err := c.call(ctx, "GET", "/compute/v2.1/servers/"+id, "", nil)
+	if err != nil || a.status == http.StatusNotFound {
+		return s, err
+	}
+	var body struct{ Server server }
+	if err := a.into(&body); err != nil || a.status != http.StatusOK {
+		c.problem("server %s: %s", id, a)
+	}
+	return body.Server, nil
+}
+
+// settled waits until nothing is being done to the server, a minute at most.
+func (c *client) settled(ctx context.Context, id string) (server, error) {
+	for end := time.Now().Add(time.Minute); ; {
+		s, err := c.get(ctx, id)
+		if err != nil || !s.busy() {
+			return s, err
+		}
+		if time.Now().After(end) {
+			c.problem("server %s is stuck: a minute in status %s", id, s.Status)
+			return s, nil
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return s, err
+		}
+	}
+}
+
+// settle waits for every server, when the clients have ended. What the lab leaves undone it leaves stuck:
+// the check in this process must not find it finished by this process.
+func (c *client) settle(ctx context.Context) {
+	for id, o := range c.expected() {
+		if o.kind == "server" {
+			if _, err := c.settled(ctx, id); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// fields is a JSON object.
+type fields = map[string]any
+
+func encode(v fields) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // of strings and maps
+	}
+	return text
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nubecula/cloud/compute"
+	"github.com/nubecula/cloud/compute/computedriver"
+)
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	c, err := parse(nil)
+	require.NoError(t, err)
+	require.NotZero(t, c.seed)
+	c.seed = 0
+	require.Equal(t, config{kills: 200, clients: 16}, c)
+	c, err = parse([]string{"-kills", "3", "-clients", "2", "-for", "1m", "-seed", "9", "-dir", "/d"})
+	require.NoError(t, err)
+	require.Equal(t, config{kills: 3, clients: 2, limit: time.Minute, seed: 9, dir: "/d"}, c)
+	_, err = parse([]string{"-kills", "0", "-clients", "0", "-for", "-1s", "extra"})
+	for _, word := range []string{"-kills 0", "-clients 0", "-for -1s", "extra"} {
+		require.ErrorContains(t, err, word)
+	}
+}
+
+func TestLost(t *testing.T) {
+	t.Parallel()
+	want := map[string]object{
+		"a": {kind: "server", id: "a", name: "one", state: "ACTIVE"},
+		"b": {kind: "server", id: "b", name: "two"},
+		"c": {kind: "image", id: "c", name: "three", state: "active", sum: "x"},
+	}
+	require.Empty(t, lost(want, map[string]object{"a": want["a"], "c": want["c"]}))
+	require.Equal(t, []string{
+		"server a (one) must be ACTIVE and is gone",
+		"server b (two) must be gone and is SHUTOFF",
+		`image c (three) has data with checksum "y", uploaded was "x"`,
+	}, lost(want, map[string]object{"b": {state: "SHUTOFF"}, "c": {state: "active", sum: "y"}}))
+}
+
+func TestDoubled(t *testing.T) {
+	t.Parallel()
+	want := map[string]object{
+		"a": {kind: "server", id: "a", name: "one", state: "ACTIVE", actions: "create 1, reboot 1"},
+		"b": {kind: "server", id: "b", name: "two", actions: "create 1, delete 1"},
+		"c": {kind: "port", id: "c", name: "one", state: "there"},
+	}
+	require.Empty(t, doubled(want, want), "a port may be called like a server")
+	got := map[string]object{
+		"a": {kind: "server", id: "a", name: "one", state: "ACTIVE", actions: "create 1, reboot 2"},
+		"d": {kind: "server", id: "d", name: "one", state: "ACTIVE"},
+	}
+	require.Equal(t, []string{
+		"server a (one) has the actions create 1, reboot 2; acknowledged were create 1, reboot 1",
+		"server d (one) was made, and no client was told",
+		"server one exists twice: a and d",
+	}, doubled(want, got))
+}
+
+func TestMisfit(t *testing.T) {
+	t.Parallel()
+	s := &compute.Server{Host: "h", Generation: 2, VMState: compute.Active}
+	g := computedriver.GuestState{Mark: computedriver.Mark{Generation: 2}, Power: computedriver.Running}
+	require.Empty(t, misfit(g, "h", s))
+	require.Contains(t, misfit(g, "h", nil), "does not exist")
+	require.Contains(t, misfit(g, "other", s), "its server is on h")
+	g.Power = computedriver.Torn
+	require.Contains(t, misfit(g, "h", s), "torn")
+	g.Power = computedriver.Running
+	s.VMState = compute.Stopped
+	require.Contains(t, misfit(g, "h", s), "its server stopped")
+	g.Mark.Generation = 1
+	require.Contains(t, misfit(g, "h", s), "generation 1")
+}
+
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	r := newRecord(&out)
+	r.expect(object{kind: "server", id: "a", state: "ACTIVE"})
+	r.acted("a", "stop")
+	r.acted("a", "create")
+	r.acted("a", "stop")
+	require.Equal(t, map[string]object{"a": {kind: "server", id: "a", state: "ACTIVE", actions: "create 1, stop 2"}}, r.expected())
+	r.count("kills")
+	r.checked("guests", 4, []string{"guest x"})
+	require.Equal(t, 1, r.problemCount())
+	require.Equal(t, "PROBLEM guests: guest x\n", out.String())
+	out.Reset()
+	r.print(&out, 2*time.Second)
+	require.Equal(t, "\nDONE   TIMES\nkills  1\n\nCHECKED  LOOKED AT  WRONG\nguests   4          1\n\n1 problems in 2 s\n", out.String())
+}
+
+// TestCall: a request whose answer is lost is sent again with the same key; an answer of 500 is a problem.
+func TestCall(t *testing.T) {
+	t.Parallel()
+	var keys []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		keys = append(keys, r.Header.Get("Idempotency-Key"))
+		switch len(keys) {
+		case 1:
+			panic(http.ErrAbortHandler) // the lab dies
+		case 2:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case 3:
+			w.Header().Set("Idempotent-Replayed", "true")
+			io.WriteString(w, "done")
+		default:
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	defer s.Close()
+	var out strings.Builder
+	c := &client{record: newRecord(&out), url: s.URL, http: s.Client()}
+	a, err := c.call(t.Context(), "POST", "/x", "key", nil)
+	require.NoError(t, err)
+	require.Equal(t, "200 done", a.String())
+	require.Equal(t, []string{"key", "key", "key"}, keys)
+	require.Equal(t, map[string]int{"answers 503": 1, "requests sent again": 1, "answers replayed: the effect was there, its answer lost": 1}, c.counts)
+	require.Zero(t, c.problemCount())
+	_, err = c.call(t.Context(), "POST", "/x", "key", nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, c.problemCount())
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = c.call(ctx, "GET", "/x", "", nil)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestFreeAddress(t *testing.T) {
+	t.Parallel()
+	a, err := freeAddress()
+	require.NoError(t, err)
+	_, port, err := net.SplitHostPort(a)
+	require.NoError(t, err)
+	require.Less(t, port, "30000")
+	require.Len(t, port, 5)
+}
