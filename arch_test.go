@@ -85,7 +85,7 @@ var sameFloor = map[string][]string{
 	"metering": {"identity"}, "image": {"identity", "metering"}, "network": {"identity", "metering", "image"},
 	"volume":    {"identity", "metering", "image", "network"},
 	"compute":   {"identity", "metering", "image", "network", "volume"},
-	"openstack": {"openstack"}, "examples": {"cloudtest"}, "internal/bench": {"cloudtest", "internal/bench"},
+	"openstack": {"openstack"}, "examples": {"cloudtest"}, "internal/bench": {"cloudtest", "internal/bench"}, "internal/killtest": {"cloudtest"},
 }
 
 func prefixOf(pkg string) string {
@@ -332,7 +332,7 @@ func TestTimeComesFromTheClock(t *testing.T) {
 	}
 }
 
-// realTimeAllowed: tests behind a build tag or against real daemons wait for other processes.
+// realTimeAllowed: these wait for, or measure, other processes.
 func realTimeAllowed(f file) bool {
 	for _, pkg := range []string{"compute/libvirt", "internal/bench", "internal/killtest"} {
 		if strings.HasPrefix(f.pkg, pkg) {

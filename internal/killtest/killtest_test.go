@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -103,8 +104,11 @@ func TestRecord(t *testing.T) {
 // TestCall: a request whose answer is lost is sent again with the same key; an answer of 500 is a problem.
 func TestCall(t *testing.T) {
 	t.Parallel()
+	var mu sync.Mutex
 	var keys []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		keys = append(keys, r.Header.Get("Idempotency-Key"))
 		switch len(keys) {
 		case 1:

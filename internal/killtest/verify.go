@@ -7,80 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/nubecula/cloud"
 	"github.com/nubecula/cloud/compute"
-	"github.com/nubecula/cloud/compute/computedriver"
-	"github.com/nubecula/cloud/compute/fakecompute"
-	"github.com/nubecula/cloud/identity"
+	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/image"
-	"github.com/nubecula/cloud/image/fileimage"
-	"github.com/nubecula/cloud/network"
-	"github.com/nubecula/cloud/network/fakenetwork"
-	"github.com/nubecula/cloud/store"
-	"github.com/nubecula/cloud/store/sqlite"
 )
-
-// opened is what the stopped lab left, as a Cloud in this process.
-type opened struct {
-	*cloud.Client
-	cloud    *cloud.Cloud
-	data     *fileimage.Store
-	networks *fakenetwork.Provider
-	hosts    map[string]*fakecompute.Hypervisor // by name
-	servers  map[string]*compute.Server         // all of them, by id
-	ports    map[string]*network.Port
-	images   []*image.Image
-}
-
-func open(ctx context.Context, dir string) (o *opened, err error) {
-	o = &opened{hosts: map[string]*fakecompute.Hypervisor{}}
-	opt := cloud.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
-	key, err := store.KeyFile(filepath.Join(dir, "key"))
-	if err != nil {
-		return nil, err
-	}
-	db, err := sqlite.Open(filepath.Join(dir, "nubecula.db"), nil)
-	if err != nil {
-		return nil, err
-	}
-	if opt.Store, err = store.New(db, store.Options{Key: key}); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, opt.Store.Close())
-		}
-	}()
-	if o.data, err = fileimage.New(filepath.Join(dir, "images")); err != nil {
-		return nil, err
-	}
-	if o.networks, err = fakenetwork.New(fakenetwork.Options{Dir: filepath.Join(dir, "network")}); err != nil {
-		return nil, err
-	}
-	opt.Images, opt.Network = o.data, o.networks
-	names, err := os.ReadDir(filepath.Join(dir, "hosts"))
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range names {
-		h, err := fakecompute.New(fakecompute.Options{Name: n.Name(), Dir: filepath.Join(dir, "hosts", n.Name())})
-		if err != nil {
-			return nil, err
-		}
-		o.hosts[n.Name()] = h
-		opt.Hypervisors = append(opt.Hypervisors, compute.Hypervisor{Driver: h})
-	}
-	if o.cloud, err = cloud.New(ctx, opt); err != nil {
-		return nil, err
-	}
-	o.Client = o.cloud.As(identity.System())
-	return o, nil
-}
 
 // verify opens what the lab left and compares it with what the clients were told, and with itself.
 func verify(ctx context.Context, dir string, r *record) (err error) {
@@ -143,31 +75,6 @@ func (o *opened) idle(ctx context.Context) ([]string, error) {
 	}
 }
 
-// load reads all records.
-func (o *opened) load(ctx context.Context) error {
-	o.servers, o.ports = map[string]*compute.Server{}, map[string]*network.Port{}
-	for marker, more := "", true; more; {
-		page, err := o.Compute.ListServers(ctx, compute.ServerQuery{AllProjects: true, Marker: marker})
-		if err != nil {
-			return err
-		}
-		for _, s := range page.Servers {
-			o.servers[s.ID] = s
-			marker = s.ID
-		}
-		more = page.More
-	}
-	ports, err := o.Network.ListPorts(ctx, network.PortFilter{})
-	if err != nil {
-		return err
-	}
-	for _, p := range ports {
-		o.ports[p.ID] = p
-	}
-	o.images, _, err = o.Image.List(ctx, image.Query{Visibility: "all"})
-	return err
-}
-
 func (o *opened) stuck() (out []string) {
 	for id, s := range o.servers {
 		if s.TaskState != compute.NoTask || s.VMState == compute.Building {
@@ -212,6 +119,9 @@ func (o *opened) objects(ctx context.Context) (map[string]object, error) {
 // sum is the checksum of the data itself, not the one that the record has.
 func (o *opened) sum(ctx context.Context, dataID string) (string, error) {
 	f, err := o.data.Open(ctx, dataID, 0)
+	if fault.Is(err, fault.NotFound) {
+		return "no data", nil
+	}
 	if err != nil {
 		return "", err
 	}
@@ -227,7 +137,7 @@ func (o *opened) actions(ctx context.Context, want, got map[string]object) error
 			continue
 		}
 		list, err := o.Compute.ListActions(ctx, id)
-		if err != nil {
+		if err != nil && !fault.Is(err, fault.NotFound) { // one that nobody remembers is lost, and compared as such
 			return err
 		}
 		counts := map[string]int{}
@@ -242,87 +152,4 @@ func (o *opened) actions(ctx context.Context, want, got map[string]object) error
 		got[id] = v
 	}
 	return nil
-}
-
-// guests compares every host's guests with the servers.
-func (o *opened) guests(ctx context.Context) (name string, looked int, out []string, err error) {
-	name = "guests that are leaked, missing or not as their server"
-	found := map[string]bool{}
-	for host, h := range o.hosts {
-		list, err := h.Guests(ctx)
-		if err != nil {
-			return name, 0, nil, err
-		}
-		looked += len(list)
-		for _, g := range list {
-			found[g.Mark.ID] = true
-			if why := misfit(g, host, o.servers[g.Mark.ID]); why != "" {
-				out = append(out, fmt.Sprintf("guest %s on %s: %s", g.Mark.ID, host, why))
-			}
-		}
-	}
-	for id, s := range o.servers {
-		if s.HostID != "" && !found[id] {
-			out = append(out, fmt.Sprintf("server %s is on %s and has no guest anywhere", id, s.Host))
-		}
-	}
-	return name, looked, out, nil
-}
-
-// misfit says why a guest is not what the server wants; "" when it is.
-func misfit(g computedriver.GuestState, host string, s *compute.Server) string {
-	switch {
-	case s == nil:
-		return "its server does not exist"
-	case s.Host != host || s.Generation != g.Mark.Generation:
-		return fmt.Sprintf("generation %d; its server is on %s with generation %d", g.Mark.Generation, s.Host, s.Generation)
-	case g.Power == computedriver.Torn:
-		return "it is torn"
-	case (s.VMState == compute.Active) != (g.Power == computedriver.Running):
-		return fmt.Sprintf("it is %s, its server %s", g.Power, s.VMState)
-	}
-	return ""
-}
-
-// bindings compares what the network has with the ports.
-func (o *opened) bindings(ctx context.Context) (name string, looked int, out []string, err error) {
-	name = "bindings in the network that no port has, or the other way round"
-	list, err := o.networks.Networks(ctx)
-	bound := map[string]bool{}
-	for _, n := range list {
-		for id, b := range n.Bindings {
-			looked++
-			bound[id] = true
-			p := o.ports[id]
-			if p == nil || p.Binding == nil || p.Binding.Host != b.Host || p.Binding.Generation != b.Generation {
-				out = append(out, fmt.Sprintf("port %s is bound to %s with generation %d in the network, and not in its record", id, b.Host, b.Generation))
-			}
-		}
-	}
-	for id, p := range o.ports {
-		if p.Binding != nil && !bound[id] {
-			out = append(out, fmt.Sprintf("port %s is bound to %s in its record, and not in the network", id, p.Binding.Host))
-		}
-	}
-	return name, looked, out, err
-}
-
-// devices looks for ports whose server is gone, and those that a server made for itself and nobody has now.
-func (o *opened) devices(context.Context) (name string, looked int, out []string, err error) {
-	for id, p := range o.ports {
-		if p.DeviceID != "" && o.servers[p.DeviceID] == nil || p.DeviceID == "" && p.Name == "" {
-			out = append(out, fmt.Sprintf("port %s (%s) belongs to server %q, which does not exist", id, p.Name, p.DeviceID))
-		}
-	}
-	return "ports without their server", len(o.ports), out, nil
-}
-
-func (o *opened) files(ctx context.Context) (name string, looked int, out []string, err error) {
-	name = "image files that are leaked, torn or missing"
-	list, err := o.data.Images(ctx)
-	if err != nil {
-		return name, 0, nil, err
-	}
-	out, err = o.Image.Leaks(ctx)
-	return name, len(list), out, err
 }
