@@ -398,6 +398,33 @@ func TestDeletePreempts(t *testing.T) {
 	require.Equal(t, operation.Canceled, first.State)
 }
 
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	entered := make(chan struct{})
+	r.w.hook = func(call string, n int) error {
+		if call == "a" {
+			close(entered)
+			return r.clock.Sleep(context.Background(), time.Second)
+		}
+		return nil
+	}
+	p := r.start(engine.Options{})
+	op := p.submit(t, "x")
+	<-entered
+	cancel := func() error {
+		return p.s.Update(context.Background(), func(tx *store.Tx) error { return p.Cancel(tx, op.ID, "user me") })
+	}
+	require.NoError(t, cancel())
+	settle(t, r.clock, p)
+	require.Equal(t, "error", r.status(p, "x"))
+	r.consistent(p, "x")
+	ended, err := operation.Get(context.Background(), p.s, op.ID)
+	require.NoError(t, err)
+	require.Equal(t, operation.Canceled, ended.State)
+	require.Equal(t, fault.Conflict, fault.CodeOf(cancel()), "it has ended")
+}
+
 // A frozen replica wakes up after another has finished its work.
 func TestFrozenPastItsLease(t *testing.T) {
 	t.Parallel()

@@ -95,7 +95,11 @@ func (e *Engine) Cancel(tx *store.Tx, id, by string) error {
 		return &fault.Error{Code: fault.Conflict, Kind: "operation", ID: id, Msg: "cannot be canceled any more: it is " + string(op.State) + " at step " + op.Step()}
 	}
 	if op.State == operation.Pending {
-		return e.end(tx, e.kinds[op.Kind], op, e.exec(op, nil), canceled(by))
+		k := e.kinds[op.Kind]
+		if k == nil {
+			return &fault.Error{Code: fault.Conflict, Kind: "operation", ID: id, Msg: "is of kind " + op.Kind + ", which this program does not know; cancel it with the one that does"}
+		}
+		return e.end(tx, k, op, e.exec(op, nil), canceled(by))
 	}
 	op.CancelBy = by
 	tx.OnCommit(func() { e.interrupt(id) })
