@@ -65,7 +65,7 @@ var floors = map[string]int{
 	"fault": 0, "internal/clock": 0, "internal/id": 0, "internal/request": 0,
 	"compute/computedriver": 1, "network/networkdriver": 1, "image/imagedriver": 1, "volume/volumedriver": 1, "event": 1, "store": 1, "operation": 1, "internal/lease": 1,
 	"internal/filelock": 0, "internal/statedir": 0, "internal/configdrive": 0,
-	"store/memory": 2, "store/sqlite": 2, "store/chaos": 2, "store/storetest": 2,
+	"store/memory": 2, "store/sqlite": 2, "store/postgres": 2, "store/chaos": 2, "store/storetest": 2,
 	"compute/fakecompute": 2, "compute/libvirt": 2, "compute/computetest": 2,
 	"network/fakenetwork": 2, "network/hostnet": 2, "network/networktest": 2, "network/internal/ledger": 2,
 	"image/fakeimage": 2, "image/fileimage": 2, "image/imagetest": 2,

@@ -230,7 +230,7 @@ func (s *Store) attempt(group []*job) (wrote bool, err error) {
 	}
 	b := all.batch()
 	if b.Empty() {
-		return false, nil
+		return false, txn.Validate(ctx)
 	}
 	if err := txn.Apply(b); err != nil {
 		return false, err

@@ -40,6 +40,9 @@ type Txn interface {
 	Events(after int64, limit int) ([]event.Event, error)
 	// Apply adds a batch; later reads of this transaction see it. After an error only Rollback may follow.
 	Apply(b *Batch) error
+	// Validate ends a transaction that applied nothing: ErrConflict when what it has read was not one state of the database
+	// at some time since Begin, so that what was made of it is void: run it again. nil where Begin takes a snapshot.
+	Validate(ctx context.Context) error
 	// Commit makes everything applied durable and visible under a commit id, and returns the Seq of
 	// the first event of this transaction (0 when it has none). ErrConflict: nothing happened, run it
 	// again. ErrUnknown: ask Resolve, which fails with ErrBroken in its chain when it cannot tell before the

@@ -69,6 +69,10 @@ func (t *txn) Commit(ctx context.Context, commitID string) (first int64, err err
 	return first, unknown(err, happened)
 }
 
+func (t *txn) Validate(ctx context.Context) error {
+	return t.use(func() error { return t.inner.Validate(ctx) })
+}
+
 // commit commits inside, and crashes on either side of it when that is due.
 func (t *txn) commit(ctx context.Context, commitID string) (first int64, err error) {
 	crash, when := t.d.landing()

@@ -327,6 +327,9 @@ func (t *txn) Commit(ctx context.Context, commitID string) (int64, error) {
 	return first, nil
 }
 
+// Validate has nothing to do: a transaction sees one state.
+func (t *txn) Validate(context.Context) error { return t.use() }
+
 // commit makes a state the current one.
 func (d *Driver) commit(commitID string, s *state) {
 	d.mu.Lock()

@@ -331,6 +331,15 @@ func (t *txn) Commit(ctx context.Context, commitID string) (int64, error) {
 	return first, nil
 }
 
+// Validate has nothing to do: a transaction sees one state.
+func (t *txn) Validate(context.Context) error {
+	unlock, err := t.use()
+	if err == nil {
+		unlock()
+	}
+	return err
+}
+
 // number writes the commit's row, which readers find their place by.
 func (t *txn) number(commitID string, now store.Instant) error {
 	s, err := t.c.prepare(putCommit)
