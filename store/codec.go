@@ -10,11 +10,14 @@ import (
 )
 
 func (c *Collection[T]) decode(doc Doc) (*T, error) {
+	doc, err := doc.encoded()
+	if err != nil {
+		return nil, err
+	}
 	if doc.Body == nil {
 		return nil, fault.New(fault.Corrupt, "store: %s %s is in an index but not there: run a check of the store", doc.Kind, doc.ID)
 	}
 	body := doc.Body
-	var err error
 	for v := doc.Version; v < c.spec.Version; v++ {
 		up := c.spec.Upgrade[v]
 		if up == nil {

@@ -1,8 +1,8 @@
 package store
 
 import (
-	"encoding/json"
 	"fmt"
+	"reflect"
 
 	"github.com/nubecula/cloud/fault"
 )
@@ -41,6 +41,7 @@ type Index[T any] struct {
 type Collection[T any] struct {
 	spec  Spec[T]
 	known map[string]bool // fields of T's JSON form, in lower case
+	form  *form           // nil: values are not kept
 }
 
 // byID is the index that every collection has: the documents themselves.
@@ -66,7 +67,7 @@ func Define[T any](spec Spec[T]) *Collection[T] {
 	if spec.Label == "" {
 		spec.Label = spec.Kind
 	}
-	return &Collection[T]{spec, jsonFields[T]()}
+	return &Collection[T]{spec, jsonFields[T](), formOf(reflect.TypeFor[T]())}
 }
 
 // Kind returns the name of the kind.
@@ -119,31 +120,64 @@ func (c *Collection[T]) write(tx *Tx, v *T, insert bool) error {
 	if exists && insert {
 		return &fault.Error{Code: fault.Exists, Kind: c.spec.Label, ID: id, Msg: "exists already"}
 	}
-	body, err := json.Marshal(v)
-	if err != nil {
-		return fault.New(fault.Internal, "store: %s %s: %w", c.spec.Kind, id, err)
-	}
-	doc := Doc{Kind: c.spec.Kind, ID: id, Version: c.spec.Version, Rev: 1, Body: body}
+	doc := Doc{Kind: c.spec.Kind, ID: id, Version: c.spec.Version, Rev: 1}
 	var before [][][]byte
 	if exists {
 		doc.Rev = old.Rev + 1
-		if before, err = c.keysOf(tx, old); err != nil {
+		if before, err = c.keysOf(old); err != nil {
 			return err
-		}
-		if old.Version > doc.Version {
-			doc.Version = old.Version
-			if doc.Body, err = c.keepUnknown(old.Body, body); err != nil {
-				return fault.New(fault.Corrupt, "store: %s %s: %w", c.spec.Kind, id, err)
-			}
 		}
 	}
 	after := c.keys(v)
+	if err := c.fill(tx, &doc, old, v, after); err != nil {
+		return err
+	}
 	if err := c.reindex(tx, id, before, after); err != nil {
 		return err
 	}
 	tx.putDoc(DocWrite{Doc: doc})
-	tx.saw(doc, after)
 	return nil
+}
+
+// fill gives a document its value, which is encoded with the commit, or its body if it cannot wait.
+func (c *Collection[T]) fill(tx *Tx, doc *Doc, old Doc, v *T, keys [][][]byte) (err error) {
+	bad := func(err error) error {
+		return fault.New(fault.Internal, "store: %s %s: %w", doc.Kind, doc.ID, err)
+	}
+	if c.form == nil || old.Version > doc.Version {
+		if doc.Body, err = c.encode(v); err != nil {
+			return bad(err)
+		}
+		if old.Version > doc.Version {
+			doc.Version = old.Version
+			if old, err = old.encoded(); err != nil {
+				return err
+			}
+			if doc.Body, err = c.keepUnknown(old.Body, doc.Body); err != nil {
+				return fault.New(fault.Corrupt, "store: %s %s: %w", doc.Kind, doc.ID, err)
+			}
+		}
+		return nil
+	}
+	kept, err := c.keep(v)
+	if err != nil {
+		return bad(err)
+	}
+	doc.Memo = new(Memo)
+	doc.Memo.v.Store(&decoded{c, kept, keys})
+	if tx.s.opt.Rerun > 0 {
+		return c.same(*doc, kept)
+	}
+	return nil
+}
+
+// same checks that what is kept of a document is what reading it would give. For tests.
+func (c *Collection[T]) same(doc Doc, kept *T) error {
+	read, err := c.decode(doc)
+	if err == nil && !reflect.DeepEqual(read, kept) {
+		err = fault.New(fault.Internal, "store: %s %s would be read as %#v, not as %#v", doc.Kind, doc.ID, read, kept)
+	}
+	return err
 }
 
 // Delete removes a document; NotFound when there is none.
@@ -156,7 +190,7 @@ func (c *Collection[T]) Delete(tx *Tx, id string) error {
 	if !ok {
 		return fault.Missing(c.spec.Label, id)
 	}
-	before, err := c.keysOf(tx, old)
+	before, err := c.keysOf(old)
 	if err != nil {
 		return err
 	}
@@ -165,27 +199,36 @@ func (c *Collection[T]) Delete(tx *Tx, id string) error {
 	}
 	tx.putDoc(DocWrite{Doc: Doc{Kind: c.spec.Kind, ID: id}, Delete: true})
 	if c.spec.Tombstones {
+		if old, err = old.encoded(); err != nil {
+			return err
+		}
 		return tombstones.Put(tx, &Tombstone{Kind: c.spec.Kind, ID: id, Version: old.Version, DeletedAt: tx.Now(), Body: old.Body})
 	}
 	return nil
 }
 
-// load decodes a document that a transaction has read.
+// load returns the value of a document that a transaction has read.
 func (c *Collection[T]) load(tx *Tx, doc Doc) (*T, error) {
+	if m := c.memoOf(doc); m != nil {
+		return c.copy(m.value.(*T)), nil
+	}
 	v, err := c.decode(doc)
-	if err == nil && !tx.readOnly && len(c.spec.Indexes) > 0 {
-		tx.saw(doc, c.keys(v))
+	if err == nil && doc.Memo != nil && doc.Body != nil && c.form != nil {
+		if doc.Memo.v.CompareAndSwap(nil, &decoded{c, v, c.keys(v)}) {
+			tx.s.kept.add(doc.Memo, len(doc.Body))
+			return c.copy(v), nil
+		}
 	}
 	return v, err
 }
 
-// keysOf returns the index keys of a stored document, and decodes it only if nobody did so in this transaction.
-func (c *Collection[T]) keysOf(tx *Tx, doc Doc) ([][][]byte, error) {
+// keysOf returns the index keys of a stored document.
+func (c *Collection[T]) keysOf(doc Doc) ([][][]byte, error) {
 	if len(c.spec.Indexes) == 0 {
 		return nil, nil
 	}
-	if keys, ok := tx.sawKeys(doc); ok {
-		return keys, nil
+	if m := c.memoOf(doc); m != nil {
+		return m.keys, nil
 	}
 	v, err := c.decode(doc)
 	if err != nil {

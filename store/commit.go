@@ -105,7 +105,12 @@ func (s *Store) take(j *job, t turn) {
 			return
 		}
 		if err == nil {
-			if diff := tx.batch().diff(again.batch()); diff != "" {
+			diff, err := tx.diff(again)
+			if err != nil {
+				j.err = err
+				return
+			}
+			if diff != "" {
 				j.err = fault.New(fault.Internal, "an Update closure is not pure: a second run wrote something else: %s", diff)
 				return
 			}
@@ -228,7 +233,10 @@ func (s *Store) attempt(group []*job) (wrote bool, err error) {
 			all.merge(j.tx)
 		}
 	}
-	b := all.batch()
+	b, err := all.batch()
+	if err != nil {
+		return false, err
+	}
 	if b.Empty() {
 		return false, txn.Validate(ctx)
 	}
@@ -240,6 +248,9 @@ func (s *Store) attempt(group []*job) (wrote bool, err error) {
 		s.stats.Unknown.Add(1)
 		txn.Rollback()
 		err = s.resolve(ctx, commitID)
+	}
+	if err == nil {
+		s.kept.addAll(b.Docs)
 	}
 	return true, err
 }

@@ -73,6 +73,7 @@ type Doc struct {
 	Version  int    // of the format of Body
 	Rev      int64  // counts its writes, from 1
 	Body     []byte // JSON; never changed once it is handed over, in either direction
+	Memo     *Memo  // of exactly this Body; handed back with it by a driver that keeps documents. nil is fine
 }
 
 // Notifier is a Driver that tells when there may be new events. Without it a Store knows only of its own commits.

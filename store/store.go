@@ -42,6 +42,9 @@ type Options struct {
 	Clock clock.Clock
 	// Group is how many waiting Updates may share a commit. 0 means 64.
 	Group int
+	// DecodedBytes bounds the documents whose decoded form is kept in memory, by the length of their JSON;
+	// a decoded document takes two or three times as much. 0 means 8 MiB, -1 none.
+	DecodedBytes int
 	// Rerun runs each closure so many extra times and compares what it wants
 	// written, so that an impure closure fails. For tests. 0 means none.
 	Rerun int
@@ -58,6 +61,7 @@ type Store struct {
 	once  sync.Once
 	pulse atomic.Pointer[chan struct{}]
 	stats Stats
+	kept  remembers
 
 	unnotify func() // nil when the driver is no Notifier
 }
@@ -82,7 +86,10 @@ func New(d Driver, opt Options) (*Store, error) {
 	if opt.Group <= 0 {
 		opt.Group = 64
 	}
-	s := &Store{d: d, opt: opt, aead: aead, queue: make(chan *job, opt.Group), stop: make(chan struct{}), done: make(chan struct{})}
+	if opt.DecodedBytes == 0 {
+		opt.DecodedBytes = 8 << 20
+	}
+	s := &Store{kept: remembers{limit: max(0, opt.DecodedBytes)}, d: d, opt: opt, aead: aead, queue: make(chan *job, opt.Group), stop: make(chan struct{}), done: make(chan struct{})}
 	s.renewPulse()
 	if n, ok := d.(Notifier); ok {
 		s.unnotify = n.Notify(s.renewPulse)

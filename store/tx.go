@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -32,13 +33,7 @@ type Tx struct {
 	index  map[space]map[string]IndexWrite // by key
 	events []event.Event
 	hooks  []func()
-	seen   map[docKey]seen
-}
-
-// seen is what the index keys of a document were when it was decoded; right for exactly that body.
-type seen struct {
-	body []byte
-	keys [][][]byte
+	read   map[docKey]Doc // what this transaction of the database has read from a driver that keeps no Memo
 }
 
 // ids are the random source of one Update, made at its first use.
@@ -158,26 +153,6 @@ func (tx *Tx) merge(inner *Tx) {
 	tx.hooks = append(tx.hooks, inner.hooks...)
 }
 
-// saw remembers the index keys of a document, for when it is written or deleted.
-func (tx *Tx) saw(doc Doc, keys [][][]byte) {
-	if tx.seen == nil {
-		tx.seen = map[docKey]seen{}
-	}
-	tx.seen[docKey{doc.Kind, doc.ID}] = seen{doc.Body, keys}
-}
-
-// sawKeys returns what saw was told about exactly this document. Bodies never change, so the
-// same memory is the same body.
-func (tx *Tx) sawKeys(doc Doc) ([][][]byte, bool) {
-	for t := tx; t != nil; t, _ = t.below.(*Tx) {
-		s, ok := t.seen[docKey{doc.Kind, doc.ID}]
-		if ok && len(s.body) == len(doc.Body) && len(s.body) > 0 && &s.body[0] == &doc.Body[0] {
-			return s.keys, true
-		}
-	}
-	return nil, false
-}
-
 func (tx *Tx) mustWrite() {
 	if tx.readOnly {
 		panic("store: write in a View")
@@ -218,7 +193,20 @@ func (tx *Tx) get(kind, id string) (Doc, bool, error) {
 	if w, ok := tx.docs[docKey{kind, id}]; ok {
 		return w.Doc, !w.Delete, nil
 	}
-	return tx.below.get(kind, id)
+	if doc, ok := tx.read[docKey{kind, id}]; ok {
+		return doc, true, nil
+	}
+	doc, ok, err := tx.below.get(kind, id)
+	if ok && doc.Memo == nil && !tx.readOnly {
+		if _, nested := tx.below.(*Tx); !nested {
+			if tx.read == nil {
+				tx.read = map[docKey]Doc{}
+			}
+			doc.Memo = new(Memo)
+			tx.read[docKey{kind, id}] = doc
+		}
+	}
+	return doc, ok, err
 }
 
 func errEnded() error {
@@ -313,11 +301,17 @@ func keepIn(r Range, in map[string]IndexWrite, key string, w IndexWrite) map[str
 	return in
 }
 
-// batch is what the transaction wants written, in an order that a rerun repeats.
-func (tx *Tx) batch() *Batch {
-	b := &Batch{Events: tx.events}
-	for _, k := range tx.order {
-		b.Docs = append(b.Docs, *tx.docs[k])
+// batch is what the transaction wants written, in an order that a rerun repeats. Here documents are encoded,
+// once for each however often it was put.
+func (tx *Tx) batch() (*Batch, error) {
+	b := &Batch{Docs: make([]DocWrite, len(tx.order)), Events: tx.events}
+	for i, k := range tx.order {
+		w := tx.docs[k]
+		doc, err := w.Doc.encoded()
+		if err != nil {
+			return nil, err
+		}
+		b.Docs[i] = DocWrite{doc, w.Delete}
 	}
 	for _, entries := range tx.index {
 		for _, w := range entries {
@@ -337,7 +331,17 @@ func (tx *Tx) batch() *Batch {
 		}
 		return bytes.Compare(a.Key, c.Key) < 0
 	})
-	return b
+	return b, nil
+}
+
+// diff names the first difference between what two transactions want written, or returns "".
+func (tx *Tx) diff(other *Tx) (string, error) {
+	b, err1 := tx.batch()
+	c, err2 := other.batch()
+	if err := errors.Join(err1, err2); err != nil {
+		return "", err
+	}
+	return b.diff(c), nil
 }
 
 // diff names the first difference between two batches, or returns "".

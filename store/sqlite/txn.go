@@ -86,6 +86,7 @@ func (t *txn) get(kind, id string, keep bool) (store.Doc, bool, error) {
 	}
 	doc := store.Doc{Kind: kind, ID: id, Version: int(s.int(0)), Rev: s.int(1), Body: s.bytes(2)}
 	if keep {
+		doc.Memo = new(store.Memo)
 		t.d.cache.fill(doc, t.at)
 	}
 	return doc, true, nil

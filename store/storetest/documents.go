@@ -19,7 +19,16 @@ func requireDoc(t testing.TB, txn store.Txn, want store.Doc) {
 	got, ok, err := txn.Get(want.Kind, want.ID)
 	require.NoError(t, err)
 	require.True(t, ok, "%s %q is missing", want.Kind, want.ID)
+	got.Memo = nil
 	require.Equal(t, want, got)
+}
+
+// bare drops what a driver may keep with its documents or not.
+func bare(entries []store.Entry) []store.Entry {
+	for i := range entries {
+		entries[i].Doc.Memo = nil
+	}
+	return entries
 }
 
 func requireNoDoc(t testing.TB, txn store.Txn, kind, id string) {
@@ -57,7 +66,7 @@ func testRollback(t *testing.T, h Harness) {
 	requireDoc(t, txn, doc("a", "1", `2`).Doc) // its own writes
 	got, err := txn.Scan(store.Range{Kind: "a", Index: "x"})
 	require.NoError(t, err)
-	require.Equal(t, []store.Entry{{Key: []byte("k"), Doc: doc("a", "2", `2`).Doc}}, got)
+	require.Equal(t, []store.Entry{{Key: []byte("k"), Doc: doc("a", "2", `2`).Doc}}, bare(got))
 	require.NoError(t, txn.Apply(&store.Batch{Docs: []store.DocWrite{doc("a", "2", `3`)}}))
 	requireDoc(t, txn, doc("a", "2", `3`).Doc)
 	txn.Rollback()
@@ -89,7 +98,7 @@ func testKeys(t *testing.T, h Harness) {
 			requireDoc(t, txn, doc(name, "id", fmt.Sprint(i)).Doc)
 			got, err := txn.Scan(store.Range{Kind: "k", Index: "of " + name})
 			require.NoError(t, err)
-			require.Equal(t, []store.Entry{{Key: []byte("key"), Doc: doc("k", name, fmt.Sprint(i)).Doc}}, got)
+			require.Equal(t, []store.Entry{{Key: []byte("key"), Doc: doc("k", name, fmt.Sprint(i)).Doc}}, bare(got))
 		}
 		for _, index := range []string{"", "i"} {
 			got, err := txn.Scan(store.Range{Kind: "k", Index: index})
@@ -178,7 +187,7 @@ func testScan(t *testing.T, h Harness) {
 	read(t, d, func(txn store.Txn) {
 		got, err := txn.Scan(store.Range{Kind: "k", Index: "lost"})
 		require.NoError(t, err)
-		require.Equal(t, []store.Entry{{Key: []byte("x"), Doc: store.Doc{Kind: "k", ID: "nobody"}}}, got, "an entry without its document")
+		require.Equal(t, []store.Entry{{Key: []byte("x"), Doc: store.Doc{Kind: "k", ID: "nobody"}}}, bare(got), "an entry without its document")
 	})
 }
 
