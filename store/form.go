@@ -80,10 +80,22 @@ func (c compiler) fix(t reflect.Type, omit bool) (f fix, ok bool) {
 		}
 		return copyBytes, true
 	}
-	if p := reflect.PointerTo(t); p.Implements(reflect.TypeFor[json.Marshaler]()) || p.Implements(reflect.TypeFor[encoding.TextMarshaler]()) ||
-		p.Implements(reflect.TypeFor[json.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
-		return nil, false
+	if own(t) {
+		plain, ok := compiler{path: c.path}.kind(t, omit)
+		return c.when(keepOwn), ok && plain == nil
 	}
+	return c.kind(t, omit)
+}
+
+// own reports whether a type has a JSON form of its own.
+func own(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return p.Implements(reflect.TypeFor[json.Marshaler]()) || p.Implements(reflect.TypeFor[encoding.TextMarshaler]()) ||
+		p.Implements(reflect.TypeFor[json.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// kind is fix by the kind of a type.
+func (c compiler) kind(t reflect.Type, omit bool) (f fix, ok bool) {
 	switch t.Kind() {
 	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
@@ -251,6 +263,16 @@ func keepFloat(v reflect.Value) error {
 		return fault.New(fault.Internal, "JSON has no number %v", f)
 	}
 	return nil
+}
+
+// keepOwn takes the way through JSON.
+func keepOwn(v reflect.Value) error {
+	text, err := json.Marshal(v.Addr().Interface())
+	if err != nil {
+		return err
+	}
+	v.SetZero()
+	return json.Unmarshal(text, v.Addr().Interface())
 }
 
 // keepString replaces each byte that is no UTF-8, as JSON does.

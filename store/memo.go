@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -67,6 +68,33 @@ func (c *Collection[T]) keep(v *T) (*T, error) {
 	own := new(T)
 	*own = *v
 	return own, c.form.keep.run(reflect.ValueOf(own).Elem())
+}
+
+// Forms is a document in all the forms that it takes. For tests.
+type Forms struct {
+	Given  any    // *T, as it was put
+	Kept   any    // what the Store keeps of it
+	Copied any    // what a reader gets of that
+	Body   []byte // its JSON
+	Read   any    // what a reader gets of that
+}
+
+// FormsOf shows what becomes of a value that fill makes; Unsupported when the values of that kind are not kept.
+func FormsOf(c AnyCollection, fill func(v any)) (*Forms, error) { return c.forms(fill) }
+
+func (c *Collection[T]) forms(fill func(v any)) (*Forms, error) {
+	if c.form == nil {
+		return nil, fault.New(fault.Unsupported, "store: documents of kind %s are decoded each time, since %T holds more than plain fields", c.spec.Kind, *new(T))
+	}
+	given := new(T)
+	fill(given)
+	kept, err1 := c.keep(given)
+	body, err2 := c.encode(given)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	read, err := c.decode(Doc{Kind: c.spec.Kind, Version: c.spec.Version, Body: body})
+	return &Forms{given, kept, c.copy(kept), body, read}, err
 }
 
 // remembers is what bounds the memory of decoded values: the newest ones, by the length of their bodies.

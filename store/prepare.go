@@ -12,6 +12,7 @@ type AnyCollection interface {
 	Kind() string
 	prepare(tx *Tx) error
 	check(tx *Tx) ([]Finding, error)
+	forms(fill func(v any)) (*Forms, error)
 }
 
 // layout is the stored list of the indexes that a kind's documents have been put in.
