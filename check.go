@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"io"
 	"slices"
 	"strings"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/identity"
 	"github.com/nubecula/cloud/image"
+	"github.com/nubecula/cloud/internal/finding"
 	"github.com/nubecula/cloud/internal/lease"
 	"github.com/nubecula/cloud/network"
 	"github.com/nubecula/cloud/operation"
@@ -51,36 +53,40 @@ func collections() []store.AnyCollection {
 	return slices.CompactFunc(all, func(a, b store.AnyCollection) bool { return a.Kind() == b.Kind() })
 }
 
-// Finding is something that Check found wrong.
-type Finding struct {
-	Service string // "store", "identity", "image", "network", "compute"
-	Text    string // what is wrong with what
-}
+// Finding is something that Check or Inspect found not to be as it should: what, what that means, and what a person
+// can do about it. Rule is a name that stays the same; the texts may change.
+type Finding = finding.Finding
+
+// WriteFindings writes findings for a person to read: what is wrong with what, and once for each rule what it means
+// and what can be done.
+func WriteFindings(w io.Writer, all []Finding) error { return finding.Write(w, all) }
+
+// indexWrong is what store.Check finds.
+var indexWrong = finding.Rule{Name: "store-index",
+	Means: "the database lost or kept what it should not: lists may leave things out or name what is gone, or a document cannot be read",
+	Do:    "stop the program, keep a copy of the database, look at the disk and the kernel's log, and restore the newest backup; tell it with the log of the time"}
 
 // Check verifies the whole store against a recount: indexes against documents, ledgers (quota, host capacity,
 // addresses) against what they count, references against what they name. It returns what it found, nothing when
-// all is well. Operations under way are no finding.
+// all is well. Operations under way are no finding. It asks no driver: Inspect does.
 func (c *Cloud) Check(ctx context.Context) ([]Finding, error) {
 	bad, err := store.Check(ctx, c.opt.Store, collections()...)
 	if err != nil {
 		return nil, err
 	}
-	var out []Finding
+	l := finding.List{Service: "store"}
 	for _, f := range bad {
-		out = append(out, Finding{"store", f.String()})
+		l.Add(indexWrong, f.Kind, f.ID, "%s", f)
 	}
+	out := l.Found
 	err = c.opt.Store.View(ctx, func(tx *store.Tx) error {
-		for _, s := range []struct {
-			name  string
-			check func(tx *store.Tx) ([]string, error)
-		}{{"identity", c.identity.Check}, {"image", c.image.Check}, {"network", c.network.Check}, {"compute", c.compute.Check}} {
-			lines, err := s.check(tx)
+		out = slices.Clone(l.Found)
+		for _, check := range []func(tx *store.Tx) ([]Finding, error){c.identity.Check, c.image.Check, c.network.Check, c.compute.Check} {
+			found, err := check(tx)
 			if err != nil {
 				return err
 			}
-			for _, line := range lines {
-				out = append(out, Finding{s.name, line})
-			}
+			out = append(out, found...)
 		}
 		return nil
 	})

@@ -1,11 +1,12 @@
 package compute
 
 import (
-	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/finding"
 	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/scheduler"
 	"github.com/nubecula/cloud/store"
@@ -22,25 +23,22 @@ type audit struct {
 	c      *core
 	tx     *store.Tx
 	counts map[string]map[string]int64 // of quota, by project and resource
-	found  []string
+	finding.List
 }
 
-func (a *audit) say(format string, args ...any) {
-	a.found = append(a.found, fmt.Sprintf(format, args...))
-}
-
-// Check recounts everything and returns a line for each thing that is not as it should be: quota, what
-// is given out of each host, references, and servers whose state nobody is working on.
-func (s *Service) Check(tx *store.Tx) ([]string, error) {
-	a := &audit{c: s.core, tx: tx, counts: map[string]map[string]int64{}}
+// Check recounts everything and returns what is not as it should be: quota, what is given out of each host,
+// references, and servers whose state nobody is working on.
+func (s *Service) Check(tx *store.Tx) ([]finding.Finding, error) {
+	a := &audit{c: s.core, tx: tx, counts: map[string]map[string]int64{}, List: finding.List{Service: "compute"}}
 	for _, part := range []func() error{a.servers, a.seeds, a.claims, a.debts} {
 		if err := part(); err != nil {
 			return nil, err
 		}
 	}
-	slices.Sort(a.found)
+	slices.SortFunc(a.Found, func(x, y finding.Finding) int { return strings.Compare(x.Text, y.Text) })
 	lines, err := s.book.Verify(tx, a.counts)
-	return append(a.found, lines...), err
+	a.Lines(finding.QuotaWrong, "quota", "", lines)
+	return a.Found, err
 }
 
 func (a *audit) servers() error {
@@ -65,7 +63,7 @@ func (a *audit) servers() error {
 
 func (a *audit) server(v *Server) error {
 	if ok, err := seeds.Has(a.tx, v.ID); err != nil || !ok {
-		a.say("server %s has no seed", v.ID)
+		a.Add(serverWithoutSeed, "server", v.ID, "server %s has no seed", v.ID)
 		return err
 	}
 	op, err := operation.Active(a.tx, resource(v.ID))
@@ -73,10 +71,10 @@ func (a *audit) server(v *Server) error {
 		return err
 	}
 	if op == nil && (v.TaskState != NoTask || v.VMState == Building) {
-		a.say("server %s is in vm_state %s, task_state %q, and no operation is at work on it", v.ID, v.VMState, v.TaskState)
+		a.Add(serverStuck, "server", v.ID, "server %s is in vm_state %s, task_state %q, and no operation is at work on it", v.ID, v.VMState, v.TaskState)
 	}
 	if op == nil && (v.VMState == Active || v.VMState == Stopped) && v.HostID == "" {
-		a.say("server %s is in vm_state %s and has no host", v.ID, v.VMState)
+		a.Add(serverWithoutHost, "server", v.ID, "server %s is in vm_state %s and has no host", v.ID, v.VMState)
 	}
 	if v.HostID == "" {
 		return nil
@@ -85,13 +83,13 @@ func (a *audit) server(v *Server) error {
 	switch {
 	case fault.Is(err, fault.NotFound):
 		if op == nil {
-			a.say("server %s is on host %s without a claim of generation %d", v.ID, v.HostID, v.Generation)
+			a.Add(claimMissing, "server", v.ID, "server %s is on host %s without a claim of generation %d", v.ID, v.HostID, v.Generation)
 		}
 		return nil
 	case err != nil:
 		return err
 	case c.HostID != v.HostID:
-		a.say("server %s is on host %s, its claim on %s", v.ID, v.HostID, c.HostID)
+		a.Add(claimMissing, "server", v.ID, "server %s is on host %s, its claim on %s", v.ID, v.HostID, c.HostID)
 	}
 	return nil
 }
@@ -102,7 +100,7 @@ func (a *audit) seeds() error {
 			return err
 		}
 		if ok, err := servers.Has(a.tx, d.ServerID); err != nil || !ok {
-			a.say("seed of server %s, which is not there", d.ServerID)
+			a.Add(seedLeft, "server-seed", d.ServerID, "seed of server %s, which is not there", d.ServerID)
 			if err != nil {
 				return err
 			}
@@ -133,7 +131,7 @@ func (a *audit) claims() error {
 			return err
 		}
 		if !owed && (v == nil || v.Generation != c.Generation || v.HostID != c.HostID) {
-			a.say("claim of server %s, generation %d, on host %s, where it is not", c.ServerID, c.Generation, c.HostID)
+			a.Add(claimLeft, "claim", placementID(c.ServerID, c.Generation), "claim of server %s, generation %d, on host %s, where it is not", c.ServerID, c.Generation, c.HostID)
 		}
 	}
 	for l, err := range ledgers.Each(a.tx, store.Query[ledger]{}) {
@@ -145,12 +143,12 @@ func (a *audit) claims() error {
 			w = &ledger{HostID: l.HostID}
 		}
 		if *l != *w {
-			a.say("ledger of host %s says %d servers with %+v, there are %d with %+v", l.HostID, l.Servers, l.Used, w.Servers, w.Used)
+			a.Add(ledgerWrong, "host", l.HostID, "ledger of host %s says %d servers with %+v, there are %d with %+v", l.HostID, l.Servers, l.Used, w.Servers, w.Used)
 		}
 		delete(want, l.HostID)
 	}
 	for id, w := range want {
-		a.say("host %s has no ledger, there are %d servers with %+v", id, w.Servers, w.Used)
+		a.Add(ledgerWrong, "host", id, "host %s has no ledger, there are %d servers with %+v", id, w.Servers, w.Used)
 	}
 	return nil
 }
@@ -165,7 +163,7 @@ func (a *audit) debts() error {
 			return err
 		}
 		if ok, err := claims.Has(a.tx, placementID(d.ServerID, d.Generation)); err != nil || !ok {
-			a.say("debt of server %s, generation %d, on host %s without a claim", d.ServerID, d.Generation, d.HostID)
+			a.Add(debtWithoutClaim, "guest-debt", placementID(d.ServerID, d.Generation), "debt of server %s, generation %d, on host %s without a claim", d.ServerID, d.Generation, d.HostID)
 			if err != nil {
 				return err
 			}

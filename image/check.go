@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/nubecula/cloud/internal/finding"
 	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/store"
 )
 
-// Check looks for records that contradict each other, and describes each.
-func (s *Service) Check(tx *store.Tx) (findings []string, err error) {
-	found := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
+// Check looks for records that contradict each other, and explains each.
+func (s *Service) Check(tx *store.Tx) ([]finding.Finding, error) {
+	l := finding.List{Service: "image"}
 	for i, err := range images.Each(tx, store.Query[Image]{}) {
 		if err != nil {
 			return nil, err
@@ -20,13 +21,13 @@ func (s *Service) Check(tx *store.Tx) (findings []string, err error) {
 			return nil, err
 		}
 		if (i.DataID != "") != (i.Status != Queued) {
-			found("image %s is %s with data id %q", i.ID, i.Status, i.DataID)
+			l.Add(imageContradicts, "image", i.ID, "image %s is %s with data id %q", i.ID, i.Status, i.DataID)
 		}
 		if i.HasData() != (i.MD5 != "" && i.SHA512 != "" && i.Format != "") {
-			found("image %s is %s with md5 %q, sha512 %q, format %q", i.ID, i.Status, i.MD5, i.SHA512, i.Format)
+			l.Add(imageContradicts, "image", i.ID, "image %s is %s with md5 %q, sha512 %q, format %q", i.ID, i.Status, i.MD5, i.SHA512, i.Format)
 		}
 		if (i.Status == Saving) != (op != nil) {
-			found("image %s is %s; an operation at work on it: %t", i.ID, i.Status, op != nil)
+			l.Add(imageStuck, "image", i.ID, "image %s is %s; an operation at work on it: %t", i.ID, i.Status, op != nil)
 		}
 	}
 	for m, err := range members.Each(tx, store.Query[Member]{}) {
@@ -37,10 +38,10 @@ func (s *Service) Check(tx *store.Tx) (findings []string, err error) {
 			if err != nil {
 				return nil, err
 			}
-			found("project %s is a member of image %s, which does not exist", m.ProjectID, m.ImageID)
+			l.Add(memberLeft, "image", m.ImageID, "project %s is a member of image %s, which does not exist", m.ProjectID, m.ImageID)
 		}
 	}
-	return findings, nil
+	return l.Found, nil
 }
 
 // dataIDs returns the ids of all data that should be there, or that an operation is at work on.

@@ -1,12 +1,13 @@
 package network
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/finding"
 	"github.com/nubecula/cloud/internal/ipam"
 	"github.com/nubecula/cloud/internal/quota"
 	"github.com/nubecula/cloud/store"
@@ -24,24 +25,21 @@ type audit struct {
 	counts   map[string]map[string]int64      // of quota, by project and resource
 	held     map[string]map[netip.Addr]string // addresses that ports and debts have, by subnet
 	segments map[string]int                   // how many networks have an id of a pool
-	found    []string
+	finding.List
 }
 
-// Check recounts everything and returns a line for each thing that is not as it should be: references
-// to what is not there, addresses that the ledger and the ports do not agree on, quota.
-func (s *Service) Check(tx *store.Tx) ([]string, error) {
-	a := &audit{tx: tx, counts: map[string]map[string]int64{}, held: map[string]map[netip.Addr]string{}, segments: map[string]int{}}
+// Check recounts everything and returns what is not as it should be: references to what is not there,
+// addresses that the ledger and the ports do not agree on, quota.
+func (s *Service) Check(tx *store.Tx) ([]finding.Finding, error) {
+	a := &audit{tx: tx, List: finding.List{Service: "network"}, counts: map[string]map[string]int64{}, held: map[string]map[netip.Addr]string{}, segments: map[string]int{}}
 	for _, part := range []func() error{a.networks, a.segmentPools, a.ports, a.debts, a.addresses, a.groups} {
 		if err := part(); err != nil {
 			return nil, err
 		}
 	}
 	lines, err := s.book.Verify(tx, a.counts)
-	return append(a.found, lines...), err
-}
-
-func (a *audit) say(format string, args ...any) {
-	a.found = append(a.found, fmt.Sprintf(format, args...))
+	a.Lines(finding.QuotaWrong, "quota", "", lines)
+	return a.Found, err
 }
 
 func (a *audit) count(project, resource string) {
@@ -51,11 +49,11 @@ func (a *audit) count(project, resource string) {
 	a.counts[project][resource]++
 }
 
-// want says so when a reference leads nowhere.
-func want[T any](a *audit, c *store.Collection[T], id, by string) error {
+// want says so when a reference of a thing leads nowhere.
+func want[T any](a *audit, c *store.Collection[T], id, by, byID string) error {
 	ok, err := c.Has(a.tx, id)
 	if err == nil && !ok {
-		a.say("%s refers to %s %s, which is not there", by, c.Kind(), id)
+		a.Add(dangling, by, byID, "%s %s refers to %s %s, which is not there", by, byID, c.Kind(), id)
 	}
 	return err
 }
@@ -66,7 +64,7 @@ func (a *audit) networks() error {
 			return err
 		}
 		a.count(n.ProjectID, "network")
-		if err := want(a, topologies, n.ID, "network "+n.ID); err != nil {
+		if err := want(a, topologies, n.ID, "network", n.ID); err != nil {
 			return err
 		}
 		if err := a.segment(n); err != nil {
@@ -75,7 +73,7 @@ func (a *audit) networks() error {
 		for _, id := range n.Subnets {
 			v, err := subnets.Get(a.tx, id)
 			if fault.Is(err, fault.NotFound) || err == nil && v.NetworkID != n.ID {
-				a.say("network %s lists subnet %s, which is not its own", n.ID, id)
+				a.Add(dangling, "network", n.ID, "network %s lists subnet %s, which is not its own", n.ID, id)
 			} else if err != nil {
 				return err
 			}
@@ -88,7 +86,7 @@ func (a *audit) networks() error {
 		if t.Removed {
 			continue
 		}
-		if err := want(a, networks, t.NetworkID, "the topology of network "+t.NetworkID); err != nil {
+		if err := want(a, networks, t.NetworkID, "topology", t.NetworkID); err != nil {
 			return err
 		}
 	}
@@ -100,7 +98,7 @@ func (a *audit) networks() error {
 		a.held[v.ID] = map[netip.Addr]string{}
 		n, err := networks.Get(a.tx, v.NetworkID)
 		if fault.Is(err, fault.NotFound) || err == nil && !slices.Contains(n.Subnets, v.ID) {
-			a.say("subnet %s is not listed by its network %s", v.ID, v.NetworkID)
+			a.Add(dangling, "subnet", v.ID, "subnet %s is not listed by its network %s", v.ID, v.NetworkID)
 		} else if err != nil {
 			return err
 		}
@@ -117,7 +115,7 @@ func (a *audit) segment(n *Network) error {
 	a.segments[pool]++
 	by, err := ipam.Owner(a.tx, pool, number(n.Segment.ID))
 	if err == nil && by != n.ID {
-		a.say("network %s has %s segment %d, which the ledger gives to %q", n.ID, n.Segment.Type, n.Segment.ID, by)
+		a.Add(segmentWrong, "network", n.ID, "network %s has %s segment %d, which the ledger gives to %q", n.ID, n.Segment.Type, n.Segment.ID, by)
 	}
 	return err
 }
@@ -128,13 +126,13 @@ func (a *audit) segmentPools() error {
 		if err != nil {
 			return err
 		}
-		a.found = append(a.found, lines...)
+		a.Lines(segmentWrong, "segment pool", pool, lines)
 		taken, err := ipam.Held(a.tx, pool)
 		if err != nil {
 			return err
 		}
 		if len(taken) != a.segments[pool] {
-			a.say("pool %s has given out %d ids, %d networks have one", pool, len(taken), a.segments[pool])
+			a.Add(segmentWrong, "segment pool", pool, "pool %s has given out %d ids, %d networks have one", pool, len(taken), a.segments[pool])
 		}
 	}
 	return nil
@@ -144,9 +142,9 @@ func (a *audit) hold(by, portID string, fixed []FixedIP) {
 	for _, f := range fixed {
 		switch held := a.held[f.SubnetID]; {
 		case held == nil:
-			a.say("%s has address %s in subnet %s, which is not there", by, f.Addr, f.SubnetID)
+			a.Add(dangling, "port", portID, "%s has address %s in subnet %s, which is not there", by, f.Addr, f.SubnetID)
 		case held[f.Addr] != "":
-			a.say("%s and port %s both have address %s in subnet %s", by, held[f.Addr], f.Addr, f.SubnetID)
+			a.Add(addressTwice, "port", portID, "%s and port %s both have address %s in subnet %s", by, held[f.Addr], f.Addr, f.SubnetID)
 		default:
 			held[f.Addr] = portID
 		}
@@ -160,11 +158,11 @@ func (a *audit) ports() error {
 		}
 		a.count(p.ProjectID, "port")
 		a.hold("port "+p.ID, p.ID, p.Fixed)
-		if err := want(a, networks, p.NetworkID, "port "+p.ID); err != nil {
+		if err := want(a, networks, p.NetworkID, "port", p.ID); err != nil {
 			return err
 		}
 		for _, g := range p.SecurityGroups {
-			if err := want(a, groups, g, "port "+p.ID); err != nil {
+			if err := want(a, groups, g, "port", p.ID); err != nil {
 				return err
 			}
 		}
@@ -178,7 +176,7 @@ func (a *audit) debts() error {
 			return err
 		}
 		a.hold("deleted port "+d.PortID, d.PortID, d.Fixed)
-		if err := want(a, topologies, d.NetworkID, "deleted port "+d.PortID); err != nil {
+		if err := want(a, topologies, d.NetworkID, "deleted port", d.PortID); err != nil {
 			return err
 		}
 	}
@@ -191,22 +189,22 @@ func (a *audit) addresses() error {
 		if err != nil {
 			return err
 		}
-		a.found = append(a.found, lines...)
+		a.Lines(addressWrong, "subnet", id, lines)
 		taken, err := ipam.Held(a.tx, id)
 		if err != nil {
 			return err
 		}
 		for _, t := range taken {
 			if ports[t.Addr] != t.Owner {
-				a.say("address %s of subnet %s is held by port %s, which does not have it", t.Addr, id, t.Owner)
+				a.Add(addressHeld, "subnet", id, "address %s of subnet %s is held by port %s, which does not have it", t.Addr, id, t.Owner)
 			}
 			delete(ports, t.Addr)
 		}
 		for addr, port := range ports {
-			a.say("port %s has address %s of subnet %s, which the ledger counts as free", port, addr, id)
+			a.Add(addressFree, "port", port, "port %s has address %s of subnet %s, which the ledger counts as free", port, addr, id)
 		}
 	}
-	slices.Sort(a.found)
+	slices.SortFunc(a.Found, func(x, y finding.Finding) int { return strings.Compare(x.Text, y.Text) })
 	return nil
 }
 
@@ -222,11 +220,11 @@ func (a *audit) groups() error {
 			return err
 		}
 		a.count(r.ProjectID, "security_group_rule")
-		if err := want(a, groups, r.GroupID, "security group rule "+r.ID); err != nil {
+		if err := want(a, groups, r.GroupID, "security group rule", r.ID); err != nil {
 			return err
 		}
 		if r.RemoteGroupID != "" {
-			if err := want(a, groups, r.RemoteGroupID, "security group rule "+r.ID); err != nil {
+			if err := want(a, groups, r.RemoteGroupID, "security group rule", r.ID); err != nil {
 				return err
 			}
 		}
