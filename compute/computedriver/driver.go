@@ -73,6 +73,14 @@ type Consoler interface {
 	ConsoleOutput(ctx context.Context, r Ref, max int) ([]byte, error)
 }
 
+// Rememberer is the optional memory of how new a Cloud's store was. Without it a store that was restored from an older
+// backup is recognised only by what it does not know of.
+type Rememberer interface {
+	// Remember keeps the greatest epoch that it was ever given for a Cloud, durably and wherever the driver keeps its tombstones,
+	// and returns it. Epoch 0 only asks; 0 as the answer means that it knows nothing of that Cloud.
+	Remember(ctx context.Context, cloud string, epoch int64) (newest int64, err error)
+}
+
 // Watcher is the optional source of hints. Without it changes are seen at the next reconciliation.
 type Watcher interface {
 	// Watch calls f for each change of a guest until ctx ends, and returns ctx's error. Hints may be
@@ -129,12 +137,16 @@ type Host struct {
 // Guest is everything Define needs.
 type Guest struct {
 	Mark      Mark
+	Epoch     int64  // of the Cloud's store when the guest was defined; Guests tells it, nothing depends on it. 0 means unknown
 	Name      string // for people; not unique
 	Hostname  string
 	VCPUs     int
 	MemoryMiB int64
 	Root      Disk
 	NICs      []NIC
+	// Mend says that the guest was defined before and has written to its disks: a disk that is not there is NotFound,
+	// and nothing is made. What else is missing of the guest is made anew.
+	Mend bool
 	// ConfigDrive holds the files of the config drive by path ("openstack/latest/meta_data.json");
 	// nil means no drive. The drive's label is config-2.
 	ConfigDrive map[string][]byte
@@ -180,6 +192,7 @@ const (
 // GuestState is one line of Guests.
 type GuestState struct {
 	Mark  Mark
+	Epoch int64 // that Define was given; 0 means unknown
 	Name  string
 	Power Power
 }

@@ -62,6 +62,8 @@ type Host struct {
 	Crash func(t *testing.T, id string)
 	// PowerOff makes a running guest switch itself off.
 	PowerOff func(t *testing.T, id string)
+	// Tear makes a defined guest that is off a torn one: what describes it is gone, its disk is there.
+	Tear func(t *testing.T, id string)
 	// Foreign makes a guest without a Mark, as an administrator would by hand, and returns its name.
 	Foreign func(t *testing.T) (name string)
 }
@@ -106,6 +108,8 @@ func Run(t *testing.T, h Harness) {
 		{"NewerGeneration", testNewerGeneration},
 		{"OtherGeneration", testOtherGeneration},
 		{"OtherCloud", testOtherCloud},
+		{"Mend", testMend},
+		{"Remember", testRemember},
 		{"Base", testBase},
 		{"BaseBreaksOff", testBaseBreaksOff},
 		{"BaseDamaged", testBaseDamaged},

@@ -107,3 +107,47 @@ func testOtherCloud(f *fixture) {
 		f.want(g, computedriver.Running)
 	}
 }
+
+// testMend: a guest whose definition is gone is made whole around its disk; one without a disk is not made anew.
+func testMend(f *fixture) {
+	g := f.defined()
+	g.Mend = true
+	require.NoError(f, f.d.Define(f.ctx, g), "a complete guest")
+	f.want(g, computedriver.Off)
+	if f.host.Tear != nil {
+		f.host.Tear(f.T, g.Mark.ID)
+		f.want(g, computedriver.Torn)
+		require.NoError(f, f.d.Define(f.ctx, g))
+		f.want(g, computedriver.Off)
+		require.NoError(f, f.d.Start(f.ctx, g.Mark.Ref()))
+		f.want(g, computedriver.Running)
+	}
+	gone := f.guest()
+	gone.Mend = true
+	f.code(fault.NotFound, f.d.Define(f.ctx, gone), "a guest that has no disk")
+	f.absent(gone.Mark.ID)
+}
+
+// testRemember: the greatest epoch of each Cloud is kept, for good.
+func testRemember(f *fixture) {
+	remember := func(cloud string, epoch, want int64) {
+		f.Helper()
+		r, ok := computedriver.As[computedriver.Rememberer](f.d)
+		if !ok {
+			f.Skip("the driver is no Rememberer")
+		}
+		got, err := r.Remember(f.ctx, cloud, epoch)
+		require.NoError(f, err)
+		require.Equal(f, want, got)
+	}
+	other := "another-" + id.Random()
+	remember(f.cloud, 0, 0)
+	remember(f.cloud, 3, 3)
+	remember(f.cloud, 2, 3)
+	remember(f.cloud, 1<<40, 1<<40)
+	remember(other, 1, 1)
+	require.NoError(f, f.d.Close())
+	f.d = f.open()
+	remember(f.cloud, 0, 1<<40)
+	remember(other, 0, 1)
+}

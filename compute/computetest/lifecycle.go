@@ -51,13 +51,14 @@ func testMarks(f *fixture) {
 	a.Name, b.Name = "same name", "same name"
 	a.Mark.Generation, b.Mark.Generation = 7, 1<<33
 	b.Mark.Cloud = "another-" + id.Random()
+	b.Epoch = 1 << 35
 	for _, g := range []computedriver.Guest{a, b} {
 		require.NoError(f, f.d.Define(f.ctx, g))
 	}
 	for _, g := range []computedriver.Guest{a, b} {
 		s, ok := f.state(f.d, g.Mark.ID)
 		require.True(f, ok)
-		require.Equal(f, computedriver.GuestState{Mark: g.Mark, Name: g.Name, Power: computedriver.Off}, s)
+		require.Equal(f, computedriver.GuestState{Mark: g.Mark, Epoch: g.Epoch, Name: g.Name, Power: computedriver.Off}, s)
 	}
 }
 

@@ -35,6 +35,9 @@ func sins() map[string]string {
 		"host id of the connection":   "Host",
 		"start twice is refused":      "Lifecycle",
 		"generations are not kept":    "Marks",
+		"epochs are not kept":         "Marks",
+		"mend makes a new disk":       "Mend",
+		"older epochs are taken":      "Remember",
 		"define again powers off":     "DefineAgain",
 		"absent guest starts":         "NotDefined",
 		"undefine forgets":            "Tombstone",
@@ -105,6 +108,7 @@ func TestSinner(t *testing.T) {
 					}
 					return &sinner{h, name}
 				},
+				Tear: func(t *testing.T, id string) { require.NoError(t, b.Tear(id)) },
 				Foreign: func(t *testing.T) string {
 					require.NoError(t, b.AddForeign("x", computedriver.GuestState{Name: "by hand", Power: computedriver.Running}))
 					return "by hand"
@@ -148,6 +152,10 @@ func (s *sinner) Define(ctx context.Context, g computedriver.Guest) error {
 		g.Root.Base = &c
 	case s.sin == "contexts are not looked at":
 		ctx = context.WithoutCancel(ctx)
+	case s.sin == "mend makes a new disk":
+		g.Mend = false
+	case s.sin == "epochs are not kept":
+		g.Epoch = 0
 	}
 	err := s.Hypervisor.Define(ctx, g)
 	if err != nil && s.sin == "errors lose their code" {
@@ -204,6 +212,14 @@ func (s *sinner) Guests(ctx context.Context) (all []computedriver.GuestState, er
 		all = kept
 	}
 	return all, err
+}
+
+func (s *sinner) Remember(ctx context.Context, cloud string, epoch int64) (int64, error) {
+	newest, err := s.Hypervisor.Remember(ctx, cloud, epoch)
+	if s.sin == "older epochs are taken" && epoch > 0 {
+		newest = epoch
+	}
+	return newest, err
 }
 
 func (s *sinner) Reboot(ctx context.Context, r computedriver.Ref) error {

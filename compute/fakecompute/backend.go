@@ -20,6 +20,7 @@ type Backend struct {
 	graves *statedir.Table[int64] // greatest generation undefined
 	specs  *statedir.Table[specDoc]
 	bases  *statedir.Table[baseDoc]
+	epochs *statedir.Table[int64] // by cloud
 	inMem  bool
 	used   Usage // of a Backend in memory; inside space.Do
 
@@ -56,6 +57,7 @@ func backend(s *statedir.Space) *Backend {
 		graves: statedir.In[int64](s, "tombstones"),
 		specs:  statedir.In[specDoc](s, "definitions"),
 		bases:  statedir.In[baseDoc](s, "images"),
+		epochs: statedir.In[int64](s, "epochs"),
 		deaf:   map[string]bool{},
 		count:  map[string]Counts{},
 	}
@@ -109,7 +111,10 @@ func (b *Backend) tryDefine(g computedriver.Guest, limit *computedriver.Host, fe
 			ready = true
 			return nil
 		}
-		if base := g.Root.Base; base != nil && !fetched {
+		if g.Mend && !found {
+			return about(fault.New(fault.NotFound, "its disk is not on this host any more; restore it there, or delete the guest"), m.ID)
+		}
+		if base := g.Root.Base; base != nil && !fetched && !g.Mend {
 			if _, known, err := b.bases.Get(base.ID); err != nil || !known {
 				return err
 			}
@@ -126,7 +131,7 @@ func (b *Backend) tryDefine(g computedriver.Guest, limit *computedriver.Host, fe
 		if err := b.specs.Put(m.ID, spec(g)); err != nil {
 			return err
 		}
-		return b.put(m.ID, old, guestDoc{Mark: m, Name: g.Name, Power: computedriver.Off, Uses: uses(g)})
+		return b.put(m.ID, old, guestDoc{Mark: m, Epoch: g.Epoch, Name: g.Name, Power: computedriver.Off, Uses: uses(g)})
 	})
 	if ready && err == nil && (old.Mark != m || old.Power == computedriver.Torn) {
 		b.did(m.ID, "defined", func(c *Counts) { c.Defines++ })
@@ -166,7 +171,7 @@ func (b *Backend) tear(g computedriver.Guest) {
 		if err != nil || found {
 			return err
 		}
-		return b.put(g.Mark.ID, old, guestDoc{Mark: g.Mark, Name: g.Name, Power: computedriver.Torn, Uses: uses(g)})
+		return b.put(g.Mark.ID, old, guestDoc{Mark: g.Mark, Epoch: g.Epoch, Name: g.Name, Power: computedriver.Torn, Uses: uses(g)})
 	})
 }
 
@@ -288,11 +293,19 @@ func (b *Backend) undefine(r computedriver.Ref) error {
 func (b *Backend) list() (states []computedriver.GuestState, err error) {
 	err = b.space.Do(func() error {
 		return b.guests.Each(func(_ string, g guestDoc) error {
-			states = append(states, computedriver.GuestState{Mark: g.Mark, Name: g.Name, Power: g.Power})
+			states = append(states, computedriver.GuestState{Mark: g.Mark, Epoch: g.Epoch, Name: g.Name, Power: g.Power})
 			return nil
 		})
 	})
 	return states, err
+}
+
+func (b *Backend) remember(cloud string, epoch int64) (newest int64, err error) {
+	err = b.space.Do(func() error {
+		newest, err = statedir.Greatest(b.epochs, cloud, epoch)
+		return err
+	})
+	return newest, err
 }
 
 func (b *Backend) console(r computedriver.Ref, max int) (out []byte, err error) {

@@ -23,6 +23,7 @@ type hostDoc struct {
 // guestDoc is what changes about a guest; it is small, because each start and stop writes it.
 type guestDoc struct {
 	Mark   computedriver.Mark  `json:"mark"`
+	Epoch  int64               `json:"epoch,omitempty"`
 	Name   string              `json:"name"`
 	Power  computedriver.Power `json:"power"`
 	Uses   Usage               `json:"uses"`

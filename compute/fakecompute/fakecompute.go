@@ -42,7 +42,7 @@ type Options struct {
 	Clock   clock.Clock  // nil means the machine's
 }
 
-// Hypervisor is a connection to a fake host. It also is a computedriver.Rebooter, Consoler and Watcher.
+// Hypervisor is a connection to a fake host. It also is a computedriver.Rebooter, Consoler, Rememberer and Watcher.
 type Hypervisor struct {
 	host    computedriver.Host
 	enforce bool
@@ -58,6 +58,7 @@ var (
 	_ computedriver.Rebooter   = (*Hypervisor)(nil)
 	_ computedriver.Consoler   = (*Hypervisor)(nil)
 	_ computedriver.Watcher    = (*Hypervisor)(nil)
+	_ computedriver.Rememberer = (*Hypervisor)(nil)
 )
 
 // New connects to a fake host.
@@ -213,6 +214,18 @@ func (h *Hypervisor) Guests(ctx context.Context) (states []computedriver.GuestSt
 		return nil, err
 	}
 	return states, nil
+}
+
+// Remember keeps how new a Cloud's store was.
+func (h *Hypervisor) Remember(ctx context.Context, cloud string, epoch int64) (newest int64, err error) {
+	err = h.call(ctx, "Remember", cloud, func() error {
+		newest, err = h.b.remember(cloud, epoch)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return newest, nil
 }
 
 // Reboot makes the guest boot once more.

@@ -114,7 +114,7 @@ func (b *Backend) AddForeign(key string, s computedriver.GuestState) error {
 		if err != nil {
 			return err
 		}
-		return b.put(key, old, guestDoc{Mark: s.Mark, Name: s.Name, Power: s.Power, Uses: Usage{Guests: 1}})
+		return b.put(key, old, guestDoc{Mark: s.Mark, Epoch: s.Epoch, Name: s.Name, Power: s.Power, Uses: Usage{Guests: 1}})
 	})
 }
 
@@ -129,6 +129,47 @@ func (b *Backend) Tear(id string) error {
 		g.Power = computedriver.Torn
 		return b.put(id, old, g)
 	})
+}
+
+// Lose takes a guest away behind the back of the cloud that has it, disks and all, and leaves no tombstone. NotFound
+// when there is none.
+func (b *Backend) Lose(id string) error {
+	err := b.space.Do(func() error {
+		g, found, err := b.guests.Get(id)
+		if err == nil && !found {
+			err = about(fault.New(fault.NotFound, "it is not defined here"), id)
+		}
+		if err != nil {
+			return err
+		}
+		b.account(g.Uses, -1)
+		return b.guests.Delete(id)
+	})
+	if err == nil {
+		b.watchers.tell(computedriver.Hint{ID: id, What: "undefined"})
+	}
+	return err
+}
+
+// PowerOn starts a guest behind the back of the cloud that has it. NotFound when there is none.
+func (b *Backend) PowerOn(id string, at time.Time) error {
+	err := b.space.Do(func() error {
+		g, found, err := b.guests.Get(id)
+		if err == nil && !found {
+			err = about(fault.New(fault.NotFound, "it is not defined here"), id)
+		}
+		if err != nil || g.Power == computedriver.Running {
+			return err
+		}
+		old := g
+		g.Power = computedriver.Running
+		g.log(at, booted)
+		return b.put(id, old, g)
+	})
+	if err == nil {
+		b.watchers.tell(computedriver.Hint{ID: id, What: "started"})
+	}
+	return err
 }
 
 // Guests lists all guests like the driver's Guests, also when the host is down.

@@ -4,6 +4,9 @@ package libvirt
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	"libvirt.org/go/libvirt"
@@ -110,6 +113,13 @@ func (d *Driver) build(ctx context.Context, s *session, g computedriver.Guest, b
 	}
 	dir := d.state.guest(g.Mark.ID)
 	f := files{root: filepath.Join(dir, "root.qcow2"), console: d.console(g.Mark.ID)}
+	if g.Mend {
+		if _, err := os.Stat(f.root); errors.Is(err, fs.ErrNotExist) {
+			return fault.New(fault.NotFound, "its disk %s is not there any more; mount or restore it, or delete the guest", f.root)
+		} else if err != nil {
+			return statedir.Explain(f.root, err)
+		}
+	}
 	if g.ConfigDrive != nil {
 		f.config = filepath.Join(dir, "config.iso")
 	}
@@ -127,7 +137,7 @@ func (d *Driver) build(ctx context.Context, s *session, g computedriver.Guest, b
 		return err
 	} else if !ok {
 		m := g.Mark
-		if err := d.state.make(record{Cloud: m.Cloud, ID: m.ID, Generation: m.Generation, Name: g.Name}); err != nil {
+		if err := d.state.make(record{Cloud: m.Cloud, ID: m.ID, Generation: m.Generation, Epoch: g.Epoch, Name: g.Name}); err != nil {
 			return err
 		}
 	}

@@ -1,5 +1,6 @@
 // Package libvirt drives KVM and QEMU through libvirt. It implements
-// computedriver.Hypervisor and its optional Rebooter, Consoler and Watcher.
+// computedriver.Hypervisor and its optional Rebooter, Consoler, Rememberer and
+// Watcher.
 //
 // Built with the tags libvirt and libvirt_dlopen (cgo and gcc are needed,
 // libvirt's headers are not) it talks to libvirtd through libvirt.so.0;
@@ -17,6 +18,7 @@
 //	guests/ID/console.log   its serial console, and .0, .1, ... when virtlogd has rotated it
 //	base/ID                 copies of images, made once and never changed
 //	tombstones/ID           the greatest generation undefined
+//	epochs/CLOUD            the newest epoch of a Cloud's store that was seen here
 //	locks/                  files locked while a call changes a guest or copies an image
 //	trash/                  what is being removed
 //

@@ -51,7 +51,7 @@ func checkGuest(g computedriver.Guest) error {
 
 // domainXML describes the guest to libvirt. arch is the host's.
 func (o Options) domainXML(g computedriver.Guest, arch string, f files) (string, error) {
-	mark, err := markXML(g.Mark, g.Name)
+	mark, err := markXML(g.Mark, g.Epoch, g.Name)
 	if err != nil {
 		return "", err
 	}

@@ -71,7 +71,7 @@ func TestDomainXML(t *testing.T) {
 
 			var d libvirtxml.Domain
 			require.NoError(t, d.Unmarshal(got))
-			mark, name := parseMark(d.Metadata.XML)
+			mark, _, name := parseMark(d.Metadata.XML)
 			require.Equal(t, g.Mark, mark)
 			require.Equal(t, g.Name, name)
 		})
@@ -84,9 +84,10 @@ func TestMark(t *testing.T) {
 		{Cloud: "c", ID: testID, Generation: 1},
 		{Cloud: `<&">'`, ID: testID, Generation: 1 << 40},
 	} {
-		text, err := markXML(m, "a\tname")
+		text, err := markXML(m, 7, "a\tname")
 		require.NoError(t, err)
-		got, name := parseMark(text)
+		got, epoch, name := parseMark(text)
+		require.EqualValues(t, 7, epoch)
 		require.Equal(t, m, got)
 		require.Equal(t, "a\tname", name)
 	}
@@ -94,7 +95,7 @@ func TestMark(t *testing.T) {
 		"", "<", "<guest/>", `<guest cloud="c" id="i" generation="0"/>`, `<guest cloud="c" id="i" generation="x"/>`,
 		`<guest cloud="c" generation="1"/>`, `<guest id="i" generation="1"/>`, `<other cloud="c" id="i" generation="1"/>`,
 	} {
-		m, _ := parseMark(text)
+		m, _, _ := parseMark(text)
 		require.Equal(t, computedriver.Mark{}, m, text)
 	}
 }

@@ -31,6 +31,7 @@ var (
 	_ computedriver.Rebooter   = (*Driver)(nil)
 	_ computedriver.Consoler   = (*Driver)(nil)
 	_ computedriver.Watcher    = (*Driver)(nil)
+	_ computedriver.Rememberer = (*Driver)(nil)
 )
 
 // New returns a driver. It prepares StateDir and connects at the first call: a libvirtd that
@@ -51,6 +52,11 @@ func New(o Options) (*Driver, error) {
 func (d *Driver) Close() error {
 	d.pool.close()
 	return nil
+}
+
+// Remember keeps how new a Cloud's store was. It needs no libvirtd.
+func (d *Driver) Remember(ctx context.Context, cloud string, epoch int64) (int64, error) {
+	return do(ctx, d, "remember", "", func(ctx context.Context) (int64, error) { return d.state.remember(ctx, cloud, epoch) })
 }
 
 // Host describes the host.
@@ -147,22 +153,21 @@ func find(s *session, id string) (*libvirt.Domain, computedriver.Mark, error) {
 	if err != nil {
 		return nil, computedriver.Mark{}, err
 	}
-	mark, _, err := markOf(dom)
+	g, err := markOf(dom)
 	if err != nil {
-		return nil, mark, errors.Join(err, dom.Free())
+		return nil, g.Mark, errors.Join(err, dom.Free())
 	}
-	return dom, mark, nil
+	return dom, g.Mark, nil
 }
 
 // markOf reads the mark that Define wrote.
-func markOf(dom *libvirt.Domain) (computedriver.Mark, string, error) {
+func markOf(dom *libvirt.Domain) (g computedriver.GuestState, err error) {
 	text, err := dom.GetMetadata(libvirt.DOMAIN_METADATA_ELEMENT, markNamespace, libvirt.DOMAIN_AFFECT_CURRENT)
 	if isCode(err, libvirt.ERR_NO_DOMAIN_METADATA) {
-		return computedriver.Mark{}, "", nil
+		return g, nil
 	}
-	if err != nil {
-		return computedriver.Mark{}, "", err
+	if err == nil {
+		g.Mark, g.Epoch, g.Name = parseMark(text)
 	}
-	mark, name := parseMark(text)
-	return mark, name, nil
+	return g, err
 }

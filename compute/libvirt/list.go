@@ -63,7 +63,7 @@ func (d *Driver) guests(ctx context.Context, s *session) ([]computedriver.GuestS
 		if r.Name == "" {
 			r.Name = domainName(id)
 		}
-		all = append(all, computedriver.GuestState{Mark: r.mark(), Name: r.Name, Power: computedriver.Torn})
+		all = append(all, computedriver.GuestState{Mark: r.mark(), Epoch: r.Epoch, Name: r.Name, Power: computedriver.Torn})
 	}
 	return all, nil
 }
@@ -73,10 +73,10 @@ func guestState(dom *libvirt.Domain) (g computedriver.GuestState, id string, err
 	if id, err = dom.GetUUIDString(); err != nil {
 		return g, "", err
 	}
-	if g.Power, err = powerOf(dom); err != nil {
+	if g, err = markOf(dom); err != nil {
 		return g, id, err
 	}
-	if g.Mark, g.Name, err = markOf(dom); err != nil {
+	if g.Power, err = powerOf(dom); err != nil {
 		return g, id, err
 	}
 	if g.Mark == (computedriver.Mark{}) {

@@ -15,34 +15,36 @@ const markNamespace = "https://github.com/nubecula/cloud/guest/1"
 func domainName(id string) string { return "nubecula-" + id }
 
 // markXML is the Mark as metadata element. It is written by hand: encoding/xml has no namespace prefixes, which libvirt insists on.
-func markXML(m computedriver.Mark, name string) (string, error) {
+func markXML(m computedriver.Mark, epoch int64, name string) (string, error) {
 	attrs := struct {
 		XMLName    xml.Name `xml:"nubecula:guest"`
 		NS         string   `xml:"xmlns:nubecula,attr"`
 		Cloud      string   `xml:"cloud,attr"`
 		ID         string   `xml:"id,attr"`
 		Generation int64    `xml:"generation,attr"`
+		Epoch      int64    `xml:"epoch,attr,omitempty"`
 		Name       string   `xml:"name,attr"`
-	}{NS: markNamespace, Cloud: m.Cloud, ID: m.ID, Generation: m.Generation, Name: name}
+	}{NS: markNamespace, Cloud: m.Cloud, ID: m.ID, Generation: m.Generation, Epoch: epoch, Name: name}
 	b, err := xml.Marshal(attrs)
 	return string(b), err
 }
 
 // parseMark reads what markXML wrote. A text that is not a whole mark is nobody's: the zero Mark.
-func parseMark(text string) (m computedriver.Mark, name string) {
+func parseMark(text string) (m computedriver.Mark, epoch int64, name string) {
 	var e struct {
 		XMLName    xml.Name
 		Cloud      string `xml:"cloud,attr"`
 		ID         string `xml:"id,attr"`
 		Generation int64  `xml:"generation,attr"`
+		Epoch      int64  `xml:"epoch,attr"`
 		Name       string `xml:"name,attr"`
 	}
 	if err := xml.NewDecoder(strings.NewReader(text)).Decode(&e); err != nil {
-		return computedriver.Mark{}, ""
+		return computedriver.Mark{}, 0, ""
 	}
 	m = computedriver.Mark{Cloud: e.Cloud, ID: e.ID, Generation: e.Generation}
 	if e.XMLName.Local != "guest" || m.Cloud == "" || m.ID == "" || m.Generation <= 0 {
-		return computedriver.Mark{}, ""
+		return computedriver.Mark{}, 0, ""
 	}
-	return m, e.Name
+	return m, e.Epoch, e.Name
 }

@@ -110,6 +110,7 @@ func TestConformance(t *testing.T) {
 				PowerOff: func(t *testing.T, id string) { // to libvirt the same as a guest's own power off
 					require.NoError(t, qemu(t, id).Signal(syscall.SIGTERM))
 				},
+				Tear:    r.undefine,
 				Foreign: r.foreign,
 			}
 		},
@@ -141,6 +142,18 @@ func (r real) readConfigDrive(t *testing.T, ref computedriver.Ref) map[string][]
 		require.NoError(t, err)
 	}
 	return files
+}
+
+// undefine takes a guest's domain away as an administrator would, and leaves its disk.
+func (r real) undefine(t *testing.T, id string) {
+	c, err := binding.NewConnect(r.uri)
+	require.NoError(t, err)
+	dom, err := c.LookupDomainByUUIDString(id)
+	require.NoError(t, err)
+	require.NoError(t, dom.Undefine())
+	require.NoError(t, dom.Free())
+	_, err = c.Close()
+	require.NoError(t, err)
 }
 
 // foreign defines a domain as an administrator would.

@@ -3,6 +3,7 @@
 package libvirt
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -26,7 +27,7 @@ func openState(dir string) (state, error) {
 	parts := []struct {
 		path string
 		mode fs.FileMode
-	}{{"guests", 0o711}, {"base", 0o711}, {"tombstones", 0o700}, {"locks", 0o700}, {"trash", 0o700}}
+	}{{"guests", 0o711}, {"base", 0o711}, {"tombstones", 0o700}, {"epochs", 0o700}, {"locks", 0o700}, {"trash", 0o700}}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) { // an existing one keeps its mode
 		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
 			return broken(err)
@@ -58,6 +59,7 @@ type record struct {
 	Cloud      string `json:"cloud"`
 	ID         string `json:"id"`
 	Generation int64  `json:"generation"`
+	Epoch      int64  `json:"epoch,omitempty"`
 	Name       string `json:"name"`
 }
 
@@ -136,8 +138,10 @@ func (s state) remove(guest string) error {
 }
 
 // tombstone is the greatest generation undefined; 0 means none.
-func (s state) tombstone(id string) (int64, error) {
-	path := s.path("tombstones", id)
+func (s state) tombstone(id string) (int64, error) { return number(s.path("tombstones", id)) }
+
+// number reads a file that holds one; 0 means that there is no file.
+func number(path string) (int64, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -147,18 +151,40 @@ func (s state) tombstone(id string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 	if err != nil || n <= 0 {
-		return 0, fault.New(fault.Corrupt, "tombstone %s is not a generation: %q; write one into it by hand", path, b)
+		return 0, fault.New(fault.Corrupt, "%s does not hold a number from 1: %q; write one into it by hand", path, b)
 	}
 	return n, nil
 }
 
 // bury raises the tombstone to the generation. The caller holds the guest's lock.
 func (s state) bury(id string, generation int64) error {
-	old, err := s.tombstone(id)
-	if err != nil || old >= generation {
-		return err
+	_, err := atLeast(s.path("tombstones", id), generation)
+	return err
+}
+
+// atLeast raises the number in a file, durably, and returns what it is then. The caller holds a lock.
+func atLeast(path string, n int64) (int64, error) {
+	old, err := number(path)
+	if err != nil || old >= n {
+		return old, err
 	}
-	return statedir.Replace(s.path("tombstones", id), []byte(strconv.FormatInt(generation, 10)+"\n"), true)
+	return n, statedir.Explain(path, statedir.Replace(path, []byte(strconv.FormatInt(n, 10)+"\n"), true))
+}
+
+// remember keeps the greatest epoch of a cloud.
+func (s state) remember(ctx context.Context, cloud string, epoch int64) (int64, error) {
+	if err := statedir.Key(cloud); err != nil {
+		return 0, err
+	}
+	if epoch == 0 {
+		return number(s.path("epochs", cloud))
+	}
+	unlock, err := s.lock(ctx, "epoch-"+cloud)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	return atLeast(s.path("epochs", cloud), epoch)
 }
 
 // install renames a finished file into place, for good.

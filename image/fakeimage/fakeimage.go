@@ -36,6 +36,7 @@ type Backend struct {
 	data  map[string]blob
 	total int64
 	puts  map[string]int
+	epoch map[string]int64 // by cloud
 }
 
 // blob is the data of one id; its bytes are never changed.
@@ -45,7 +46,9 @@ type blob struct {
 }
 
 // NewBackend returns an empty back end.
-func NewBackend() *Backend { return &Backend{data: map[string]blob{}, puts: map[string]int{}} }
+func NewBackend() *Backend {
+	return &Backend{data: map[string]blob{}, puts: map[string]int{}, epoch: map[string]int64{}}
+}
 
 // SetDown makes every call of every Store on this Backend fail with why; nil brings it back.
 func (b *Backend) SetDown(why error) {
@@ -66,6 +69,20 @@ func (b *Backend) Puts(id string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.puts[id]
+}
+
+// Plant puts data under an id that no Cloud asked for.
+func (b *Backend) Plant(id string, data []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.set(id, blob{bytes: bytes.Clone(data)})
+}
+
+// Lose takes data away behind the back of the cloud that has it.
+func (b *Backend) Lose(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.drop(id)
 }
 
 // Images lists what Store.Images does, also when the back end is down.
@@ -100,7 +117,10 @@ type Store struct {
 	closed atomic.Bool
 }
 
-var _ imagedriver.Store = (*Store)(nil)
+var (
+	_ imagedriver.Store      = (*Store)(nil)
+	_ imagedriver.Rememberer = (*Store)(nil)
+)
 
 // New connects to a fake back end.
 func New(o Options) (*Store, error) {
@@ -251,4 +271,24 @@ func (s *Store) Images(ctx context.Context) (all []imagedriver.Data, err error) 
 		return nil, err
 	}
 	return all, nil
+}
+
+// Remember keeps how new a Cloud's store was.
+func (s *Store) Remember(ctx context.Context, cloud string, epoch int64) (newest int64, err error) {
+	err = s.call(ctx, "Remember", cloud, func() error {
+		if err := statedir.Key(cloud); err != nil {
+			return err
+		}
+		s.b.mu.Lock()
+		defer s.b.mu.Unlock()
+		newest = max(s.b.epoch[cloud], epoch)
+		if newest > 0 {
+			s.b.epoch[cloud] = newest
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return newest, nil
 }

@@ -2,6 +2,7 @@
 //
 //	ID.data           complete data
 //	ID.RANDOM.part    a Put under way, which holds a lock on it; without a lock, what a killed one left
+//	.epoch-CLOUD      the newest epoch of a Cloud's store that was seen here
 //
 // A Put writes its part, makes it durable and renames it: at every instant
 // ID.data is whole or not there. Several processes may use one directory.
@@ -15,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/nubecula/cloud/fault"
@@ -35,7 +37,10 @@ type Store struct {
 	write func(f *os.File, p []byte) (int, error)
 }
 
-var _ imagedriver.Store = (*Store)(nil)
+var (
+	_ imagedriver.Store      = (*Store)(nil)
+	_ imagedriver.Rememberer = (*Store)(nil)
+)
 
 // New returns the store in the directory, which it makes if need be, with mode 0755: hypervisors read
 // the files. Unavailable when the directory cannot be written.
@@ -341,4 +346,30 @@ func (s *Store) Images(ctx context.Context) ([]imagedriver.Data, error) {
 	}
 	slices.SortFunc(all, func(a, b imagedriver.Data) int { return strings.Compare(a.ID, b.ID) })
 	return all, nil
+}
+
+// Remember keeps how new a Cloud's store was.
+func (s *Store) Remember(ctx context.Context, cloud string, epoch int64) (newest int64, err error) {
+	if err := begin(ctx, cloud); err != nil {
+		return 0, err
+	}
+	unlock, err := s.exclusive()
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	path := filepath.Join(s.dir, ".epoch-"+cloud)
+	text, err := os.ReadFile(path)
+	if err == nil {
+		newest, err = strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		if err != nil || newest < 1 {
+			return 0, fault.New(fault.Corrupt, "%s is not a number from 1: %q; write the greatest one into it that cloud %s can have had, or 1", path, text, cloud)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return 0, statedir.Explain(path, err)
+	}
+	if epoch <= newest {
+		return newest, nil
+	}
+	return epoch, statedir.Explain(path, statedir.Replace(path, []byte(strconv.FormatInt(epoch, 10)+"\n"), true))
 }

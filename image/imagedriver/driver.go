@@ -33,6 +33,14 @@ type Store interface {
 	Close() error
 }
 
+// Rememberer is the optional memory of how new a Cloud's store was. Without it a store that was restored from an older
+// backup is recognised only by what it does not know of.
+type Rememberer interface {
+	// Remember keeps the greatest epoch that it was ever given for a Cloud, durably and wherever the driver keeps the data,
+	// and returns it. Epoch 0 only asks; 0 as the answer means that it knows nothing of that Cloud.
+	Remember(ctx context.Context, cloud string, epoch int64) (newest int64, err error)
+}
+
 // Location is a place of data outside this interface.
 type Location struct {
 	Path string // a file on this machine; "" means none

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/image/imagedriver"
+	"github.com/nubecula/cloud/internal/id"
 )
 
 func testPutOpenDelete(f *fixture) {
@@ -152,4 +153,30 @@ func testBadID(f *fixture) {
 		_, err = f.d.Locate(f.ctx, id)
 		require.Error(f, err, what)
 	}
+}
+
+// testRemember: the greatest epoch of each Cloud is kept, for good, and is nothing that is listed.
+func testRemember(f *fixture) {
+	remember := func(cloud string, epoch, want int64) {
+		f.Helper()
+		r, ok := f.d.(imagedriver.Rememberer)
+		if !ok {
+			f.Skip("the driver is no Rememberer")
+		}
+		got, err := r.Remember(f.ctx, cloud, epoch)
+		require.NoError(f, err)
+		require.Equal(f, want, got)
+	}
+	cloud, other := id.Random(), id.Random()
+	remember(cloud, 0, 0)
+	remember(cloud, 3, 3)
+	remember(cloud, 2, 3)
+	remember(cloud, 1<<40, 1<<40)
+	remember(other, 1, 1)
+	require.NoError(f, f.d.Close())
+	f.d = f.open()
+	remember(cloud, 0, 1<<40)
+	remember(other, 0, 1)
+	_, listed := f.line(f.d, cloud)
+	require.False(f, listed)
 }

@@ -67,6 +67,7 @@ func Run(t *testing.T, h Harness) {
 		{"ReaderFails", testReaderFails},
 		{"ReaderFailsOverWhole", testReaderFailsOverWhole},
 		{"ContextEnds", testContextEnds},
+		{"Remember", testRemember},
 		{"CanceledContext", testCanceledContext},
 		{"Torn", testTorn},
 		{"UnfinishedIsInvisible", testUnfinished},

@@ -147,6 +147,19 @@ func (t *Table[T]) Keys() ([]string, error) {
 	return keys, nil
 }
 
+// Greatest keeps the greatest value ever given for a key, from 1 on, and returns it; 0 as the value only asks. Use it
+// only inside Space.Do.
+func Greatest(t *Table[int64], key string, value int64) (greatest int64, err error) {
+	if err := Key(key); err != nil {
+		return 0, err
+	}
+	greatest, _, err = t.Get(key)
+	if err != nil || value <= greatest {
+		return greatest, err
+	}
+	return value, t.Put(key, value)
+}
+
 // Each calls f for all documents in the order of their keys, until one of them fails.
 func (t *Table[T]) Each(f func(key string, doc T) error) error {
 	keys, err := t.Keys()

@@ -75,6 +75,18 @@ func (b *Backend) Topology(networkID string) (networkdriver.Topology, bool, erro
 // Networks lists what Provider.Networks does, also when the back end is down.
 func (b *Backend) Networks() ([]networkdriver.NetworkState, error) { return b.ledger.Networks() }
 
+// Plant applies a topology that no Cloud asked for.
+func (b *Backend) Plant(t networkdriver.Topology) error {
+	_, err := b.ledger.Apply(t)
+	return err
+}
+
+// PlantBinding binds a port that no Cloud asked for; its network must be there.
+func (b *Backend) PlantBinding(p networkdriver.Port, at networkdriver.Bind) error {
+	_, err := b.ledger.Bind(p, at)
+	return err
+}
+
 // Changes returns how many calls of Apply changed the network, made through this Backend.
 func (b *Backend) Changes(networkID string) int {
 	b.mu.Lock()
@@ -92,7 +104,10 @@ type Provider struct {
 	closed  atomic.Bool
 }
 
-var _ networkdriver.Provider = (*Provider)(nil)
+var (
+	_ networkdriver.Provider   = (*Provider)(nil)
+	_ networkdriver.Rememberer = (*Provider)(nil)
+)
 
 // New connects to a fake back end.
 func New(o Options) (*Provider, error) {
@@ -217,4 +232,16 @@ func (p *Provider) Networks(ctx context.Context) (states []networkdriver.Network
 		return nil, err
 	}
 	return states, nil
+}
+
+// Remember keeps how new a Cloud's store was.
+func (p *Provider) Remember(ctx context.Context, cloud string, epoch int64) (newest int64, err error) {
+	err = p.call(ctx, "Remember", cloud, func() error {
+		newest, err = p.b.ledger.Remember(cloud, epoch)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return newest, nil
 }

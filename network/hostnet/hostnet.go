@@ -42,7 +42,10 @@ type Provider struct {
 	closed  atomic.Bool
 }
 
-var _ networkdriver.Provider = (*Provider)(nil)
+var (
+	_ networkdriver.Provider   = (*Provider)(nil)
+	_ networkdriver.Rememberer = (*Provider)(nil)
+)
 
 // New checks the options. Whether a bridge exists shows when a guest is started: it may be in
 // another network namespace than this process.
@@ -167,4 +170,12 @@ func (p *Provider) Networks(ctx context.Context) ([]networkdriver.NetworkState, 
 		return nil, err
 	}
 	return p.ledger.Networks()
+}
+
+// Remember keeps how new a Cloud's store was.
+func (p *Provider) Remember(ctx context.Context, cloud string, epoch int64) (newest int64, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	return p.ledger.Remember(cloud, epoch)
 }

@@ -37,6 +37,14 @@ type Provider interface {
 	Close() error
 }
 
+// Rememberer is the optional memory of how new a Cloud's store was. Without it a store that was restored from an older
+// backup is recognised only by what it does not know of.
+type Rememberer interface {
+	// Remember keeps the greatest epoch that it was ever given for a Cloud, durably and wherever the driver keeps its tombstones,
+	// and returns it. Epoch 0 only asks; 0 as the answer means that it knows nothing of that Cloud.
+	Remember(ctx context.Context, cloud string, epoch int64) (newest int64, err error)
+}
+
 // Topology is the wanted state of one network.
 type Topology struct {
 	NetworkID string

@@ -165,3 +165,26 @@ func testListing(f *fixture) {
 		require.Equal(f, want, got)
 	}
 }
+
+// testRemember: the greatest epoch of each Cloud is kept, for good, and is nothing that is listed.
+func testRemember(f *fixture) {
+	remember := func(cloud string, epoch, want int64) {
+		f.Helper()
+		r, ok := f.d.(networkdriver.Rememberer)
+		if !ok {
+			f.Skip("the driver is no Rememberer")
+		}
+		got, err := r.Remember(f.ctx, cloud, epoch)
+		require.NoError(f, err)
+		require.Equal(f, want, got)
+	}
+	cloud, other := id.Random(), id.Random()
+	remember(cloud, 0, 0)
+	remember(cloud, 3, 3)
+	remember(cloud, 2, 3)
+	remember(cloud, 1<<40, 1<<40)
+	remember(other, 1, 1)
+	f.reopen()
+	remember(cloud, 0, 1<<40)
+	remember(other, 0, 1)
+}

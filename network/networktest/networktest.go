@@ -79,6 +79,7 @@ func Run(t *testing.T, h Harness) {
 		{"UnbindBeforeBind", testUnbindBeforeBind},
 		{"UnbindTwice", testUnbindTwice},
 		{"TwoConnections", testTwoConnections},
+		{"Remember", testRemember},
 		{"CanceledContext", testCanceledContext},
 		{"ConcurrentBind", testConcurrentBind},
 		{"ConcurrentUnbind", testConcurrentUnbind},

@@ -19,6 +19,7 @@ type Ledger struct {
 	removed  *statedir.Table[bool]
 	bindings *statedir.Table[binding] // by port id; one of a network that is gone does not count
 	unbound  *statedir.Table[int64]   // greatest generation unbound, by port id
+	epochs   *statedir.Table[int64]   // by cloud
 }
 
 // head is a topology without its lists.
@@ -41,6 +42,7 @@ func New(s *statedir.Space) *Ledger {
 		removed:  statedir.In[bool](s, "removed"),
 		bindings: statedir.In[binding](s, "bindings"),
 		unbound:  statedir.In[int64](s, "unbound"),
+		epochs:   statedir.In[int64](s, "epochs"),
 	}
 }
 
@@ -198,6 +200,15 @@ func (l *Ledger) Unbind(portID string, b networkdriver.Bind) error {
 		}
 		return l.bindings.Delete(portID)
 	})
+}
+
+// Remember keeps the greatest epoch of a cloud and returns it; 0 only asks.
+func (l *Ledger) Remember(cloud string, epoch int64) (newest int64, err error) {
+	err = l.space.Do(func() error {
+		newest, err = statedir.Greatest(l.epochs, cloud, epoch)
+		return err
+	})
+	return newest, err
 }
 
 // Networks lists what is there, in the order of the ids.
