@@ -12,6 +12,7 @@ import (
 	"github.com/nubecula/cloud/image"
 	"github.com/nubecula/cloud/internal/finding"
 	"github.com/nubecula/cloud/internal/lease"
+	"github.com/nubecula/cloud/internal/witness"
 	"github.com/nubecula/cloud/network"
 	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/store"
@@ -45,6 +46,7 @@ func cloudID(ctx context.Context, s *store.Store) (id string, err error) {
 // collections lists every kind of document of a Cloud, once.
 func collections() []store.AnyCollection {
 	all := []store.AnyCollection{selves, operation.Collection, lease.Collection}
+	all = append(all, witness.Collections()...)
 	all = append(all, identity.Collections()...)
 	all = append(all, image.Collections()...)
 	all = append(all, network.Collections()...)

@@ -15,6 +15,7 @@ import (
 	"github.com/nubecula/cloud/image"
 	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/internal/engine"
+	"github.com/nubecula/cloud/internal/witness"
 	"github.com/nubecula/cloud/network"
 	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/store"
@@ -24,6 +25,7 @@ import (
 type Cloud struct {
 	opt      Options
 	id       string
+	witness  *witness.Witness
 	engine   *engine.Engine
 	identity *identity.Service
 	image    *image.Service
@@ -91,6 +93,9 @@ func (c *Cloud) open(ctx context.Context) (err error) {
 	if c.id, err = cloudID(ctx, o.Store); err != nil {
 		return err
 	}
+	if c.witness, err = witness.New(ctx, o.Store, c.id, o.Log); err != nil {
+		return err
+	}
 	c.engine, err = engine.New(engine.Options{Store: o.Store, Clock: o.Clock, Log: o.Log, Workers: o.Workers, Lease: o.Lease, Twice: o.Twice})
 	if err != nil {
 		return err
@@ -100,20 +105,21 @@ func (c *Cloud) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.image, err = image.New(image.Options{Store: o.Store, Engine: c.engine, Data: o.Images, Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log})
+	c.image, err = image.New(image.Options{Store: o.Store, Engine: c.engine, Data: o.Images, Witness: c.witness, Brake: o.Brake, Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log})
 	if err != nil {
 		return err
 	}
-	c.network, err = network.New(network.Options{Store: o.Store, Engine: c.engine, Provider: o.Network, Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log})
+	c.network, err = network.New(network.Options{Store: o.Store, Engine: c.engine, Provider: o.Network, Witness: c.witness, Brake: o.Brake, Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log})
 	if err != nil {
 		return err
 	}
-	c.compute, err = compute.New(compute.Options{Store: o.Store, Engine: c.engine, CloudID: c.id, Image: c.image, Network: c.network,
+	c.compute, err = compute.New(compute.Options{Store: o.Store, Engine: c.engine, CloudID: c.id, Witness: c.witness, Brake: o.Brake, Image: c.image, Network: c.network,
 		Scheduler: o.Scheduler, Hypervisors: o.Hypervisors, Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log,
 		Heartbeat: o.Heartbeat, DownAfter: o.DownAfter, NoConfigDrive: o.NoConfigDrive})
 	if err != nil {
 		return err
 	}
+	c.meet(ctx)
 	if err := c.compute.Start(ctx); err != nil {
 		return err
 	}
@@ -212,15 +218,22 @@ func (c *Cloud) tidy() {
 	c.opt.Clock.AfterFunc(0, reconcile)
 	c.every(4*time.Minute, reconcile)
 	c.every(4*time.Minute, func() {
-		_, unknown, err := c.image.Sweep(c.ctx)
-		if err != nil && c.ctx.Err() == nil {
+		if _, _, err := c.image.Sweep(c.ctx); err != nil && c.ctx.Err() == nil {
 			c.opt.Log.Warn("image data could not be compared with the images; it is tried again in 4 minutes", "error", err)
 		}
-		if len(unknown) > 0 {
-			c.opt.Log.Error("the image store holds data that no record knows: it was left alone; was the store restored from an older backup?",
-				"count", len(unknown), "first", unknown[0])
-		}
+		c.meet(c.ctx)
 	})
+}
+
+// meet compares the store with what the network provider and the image store remember of it. The hosts' drivers are met by compute.
+func (c *Cloud) meet(ctx context.Context) {
+	ctx, cancel := clock.WithTimeout(ctx, c.opt.Clock, 10*time.Second)
+	defer cancel()
+	for name, d := range map[string]any{network.Driver: c.opt.Network, image.Driver: c.opt.Images} {
+		if err := c.witness.Meet(ctx, name, d); err != nil && c.ctx.Err() == nil {
+			c.opt.Log.Warn("a driver could not be asked how new a store it has seen; nothing is deleted there before it answers", "driver", name, "error", err)
+		}
+	}
 }
 
 func (c *Cloud) prune(ctx context.Context) error {

@@ -47,6 +47,9 @@ type Options struct {
 	Heartbeat time.Duration
 	// DownAfter is how long a host may be silent before it counts as down. 0 means a minute.
 	DownAfter time.Duration
+	// Brake is how many guests of one host, networks, or pieces of image data the sweeper may remove in one pass: when there
+	// are more it removes none and says so. 0 means 10.
+	Brake int
 	// NoConfigDrive makes config drives only for servers that ask for one.
 	NoConfigDrive bool
 	// Twice runs each effect of an operation and each undo twice. For tests of drivers and kinds.

@@ -162,7 +162,7 @@ func (a *audit) debts() error {
 		if err != nil {
 			return err
 		}
-		if ok, err := claims.Has(a.tx, placementID(d.ServerID, d.Generation)); err != nil || !ok {
+		if ok, err := claims.Has(a.tx, placementID(d.ServerID, d.Generation)); err != nil || !ok && !d.Orphan {
 			a.Add(debtWithoutClaim, "guest-debt", placementID(d.ServerID, d.Generation), "debt of server %s, generation %d, on host %s without a claim", d.ServerID, d.Generation, d.HostID)
 			if err != nil {
 				return err

@@ -21,6 +21,11 @@
 //	building  --create fails--> error
 //	active    --stop--> stopped
 //	active    --guest went off--> stopped
+//	stopped   --guest was started--> active
+//	active    --guest is lost--> error
+//	stopped   --guest is lost--> error
+//	error     --guest is back--> active
+//	error     --guest is back--> stopped
 //	stopped   --start--> active
 //	stopped   --hard reboot--> active
 //	error     --hard reboot--> active

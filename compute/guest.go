@@ -21,8 +21,8 @@ func (c *core) mark(serverID string, generation int64) computedriver.Mark {
 	return computedriver.Mark{Cloud: c.opt.CloudID, ID: serverID, Generation: generation}
 }
 
-// defineGuest makes the guest of a placement on its host, from the records.
-func (c *core) defineGuest(ctx context.Context, serverID, hostID string, generation int64) error {
+// defineGuest makes the guest of a placement on its host, from the records; mend makes it whole around its disk.
+func (c *core) defineGuest(ctx context.Context, serverID, hostID string, generation int64, mend bool) error {
 	driver, err := c.driver(hostID)
 	if err != nil {
 		return err
@@ -31,6 +31,7 @@ func (c *core) defineGuest(ctx context.Context, serverID, hostID string, generat
 	if err != nil {
 		return err
 	}
+	g.Epoch, g.Mend = c.opt.Witness.Epoch(instance(hostID)), mend
 	return driver.Define(ctx, g)
 }
 

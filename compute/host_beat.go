@@ -17,6 +17,7 @@ import (
 type hypervisors struct {
 	mu    sync.RWMutex
 	byID  map[string]*hypervisor
+	looks map[string]*look
 	since time.Time // when this process began to listen, by the lease clock
 }
 
@@ -114,6 +115,9 @@ func (c *core) beat(ctx context.Context, h *hypervisor) error {
 	if a.err == nil && (a.host.ID == "" || a.host.Name == "") {
 		a.err = fault.New(fault.Invalid, "the driver reports a host without id or name: %q, %q", a.host.ID, a.host.Name)
 	}
+	if a.err == nil && h.hostID() != a.host.ID { // before anything is done there
+		a.err = c.meet(ctx, h, a.host.ID)
+	}
 	if a.err == nil {
 		a.err = c.adopt(h, a.host.ID)
 	}
@@ -134,6 +138,14 @@ func (c *core) beat(ctx context.Context, h *hypervisor) error {
 		c.lookAt(a.host.ID)
 	}
 	return nil
+}
+
+// meet compares the store with what the driver of a host remembers of it.
+func (c *core) meet(ctx context.Context, h *hypervisor, hostID string) error {
+	if r, ok := computedriver.As[computedriver.Rememberer](h.Driver); ok {
+		return within(ctx, func() error { return c.opt.Witness.Meet(ctx, instance(hostID), r) })
+	}
+	return c.opt.Witness.Meet(ctx, instance(hostID), nil)
 }
 
 func (h *hypervisor) hostID() string {

@@ -270,10 +270,13 @@ func (c *core) unboundAll(tx *store.Tx, nics []NIC, generation int64) error {
 
 // define makes the guest.
 func (c *core) define(ctx context.Context, r *engine.Run[createState]) error {
-	return c.defineGuest(ctx, r.State.ServerID, r.State.HostID, r.State.Generation)
+	return c.defineGuest(ctx, r.State.ServerID, r.State.HostID, r.State.Generation, false)
 }
 
 func (c *core) undefine(ctx context.Context, r *engine.Run[createState]) error {
+	if err := c.opt.Witness.Allow(); err != nil {
+		return err
+	}
 	driver, err := c.driver(r.State.HostID)
 	if err != nil {
 		return err

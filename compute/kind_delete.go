@@ -47,6 +47,9 @@ func (c *core) undefineDeleted(ctx context.Context, r *engine.Run[deleteState]) 
 	if r.State.HostID == "" {
 		return nil
 	}
+	if err := c.opt.Witness.Allow(); err != nil {
+		return err
+	}
 	driver, err := c.driver(r.State.HostID)
 	if err != nil {
 		return err
@@ -129,6 +132,7 @@ type debt struct {
 	HostID     string `json:"host_id"`
 	ProjectID  string `json:"project_id"`
 	NICs       []NIC  `json:"nics,omitempty"`
+	Orphan     bool   `json:"orphan,omitempty"` // found by the sweeper: it has no claim
 }
 
 var debts = store.Define(store.Spec[debt]{
@@ -141,8 +145,11 @@ var debts = store.Define(store.Spec[debt]{
 
 func owe(tx *store.Tx, d *debt) error { return debts.Put(tx, d) }
 
-// payDebts removes what a host that answers again should be rid of.
+// payDebts removes what a host that answers again should be rid of; nothing while the store is held.
 func (c *core) payDebts(ctx context.Context, hostID string) error {
+	if c.opt.Witness.Held() != nil {
+		return nil
+	}
 	driver, err := c.driver(hostID)
 	if err != nil {
 		return err
@@ -167,7 +174,7 @@ func (c *core) payDebts(ctx context.Context, hostID string) error {
 		if err := c.store.Update(ctx, func(tx *store.Tx) error { return c.paid(tx, d) }); err != nil {
 			return err
 		}
-		c.log.Info("a guest left on a host that was down is removed", "server_id", d.ServerID, "host_id", hostID, "generation", d.Generation)
+		c.log.Info("a guest that was left on a host is removed", "server_id", d.ServerID, "host_id", hostID, "generation", d.Generation)
 	}
 	return nil
 }
@@ -176,6 +183,9 @@ func (c *core) paid(tx *store.Tx, d *debt) error {
 	has, err := debts.Has(tx, placementID(d.ServerID, d.Generation))
 	if err != nil || !has {
 		return err
+	}
+	if d.Orphan { // it may have the generation of a placement that is not over
+		return debts.Delete(tx, placementID(d.ServerID, d.Generation))
 	}
 	if err := c.dropPorts(tx, d.ServerID, d.NICs, d.Generation); err != nil {
 		return err

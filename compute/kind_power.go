@@ -92,10 +92,10 @@ func (c *core) rebootKind() engine.Kind[powerState] {
 		}))
 }
 
-// rebootHardKind also mends a guest whose definition is torn or gone.
+// rebootHardKind also mends a guest of which only the disk is left.
 func (c *core) rebootHardKind() engine.Kind[powerState] {
 	define := c.powerStep("define", func(ctx context.Context, h computedriver.Hypervisor, r *engine.Run[powerState]) error {
-		return c.defineGuest(ctx, r.State.ServerID, r.State.HostID, r.State.Generation)
+		return c.defineGuest(ctx, r.State.ServerID, r.State.HostID, r.State.Generation, true)
 	})
 	define.Limit = bootLimit
 	return c.powerKind("server.reboot-hard", []string{"server.reboot"}, "reboot.end", Active,
@@ -117,7 +117,7 @@ func (c *core) powerKind(name string, preempts []string, event string, to VMStat
 		Name: name, Version: 1, Preempts: preempts, Steps: steps,
 		Finish: func(tx *store.Tx, r *engine.Run[powerState]) error {
 			return change(tx, r.State.ServerID, func(v *Server) error {
-				v.VMState, v.PowerState, v.Fault = to, PowerRunning, nil
+				v.VMState, v.PowerState, v.Fault, v.Lost = to, PowerRunning, nil, false
 				if to == Stopped {
 					v.PowerState = PowerShutdown
 				}
@@ -144,7 +144,7 @@ func (c *core) powerFailed(tx *store.Tx, r *engine.Run[powerState], f *operation
 		}
 		switch {
 		case r.State.Missing:
-			v.VMState, v.PowerState = Error, PowerNone
+			v.VMState, v.PowerState, v.Lost = Error, PowerNone, true
 			v.Fault = &Fault{Code: 500, Message: "the guest is not on its host any more: " + f.Message, Created: tx.Now()}
 		case r.State.Seen != "":
 			v.sees(r.State.Seen)

@@ -3,6 +3,7 @@ package compute
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nubecula/cloud/compute/computedriver"
@@ -12,16 +13,23 @@ import (
 	"github.com/nubecula/cloud/store"
 )
 
-// Reconciliation: what a host's guests do is compared with what the records say. It changes records
-// only, and removes no guest but those that a debt names.
+// Reconciliation: what a host's guests do is compared with what the records say, in three parts: observe, plan
+// (plan.go, which is pure) and act. It removes no guest but those whose placement the store knows to be over.
 
 // lookAt has a host reconciled and its debts paid now.
 func (c *core) lookAt(hostID string) {
 	c.spawn(func(ctx context.Context) { c.reconcile(ctx, hostID) })
 }
 
+// reconcileAll is a round: every host is compared, and told how new the store is.
 func (c *core) reconcileAll(ctx context.Context) {
 	for _, id := range c.driven() {
+		c.hyper.mu.RLock()
+		h := c.hyper.byID[id]
+		c.hyper.mu.RUnlock()
+		if err := c.meet(ctx, h, id); err != nil && ctx.Err() == nil {
+			c.log.Warn("a driver could not be told how new the store is; the next round does it", "host_id", id, "after", c.opt.Reconcile, "error", err)
+		}
 		c.reconcile(ctx, id)
 	}
 }
@@ -44,9 +52,12 @@ func (c *core) driven() []string {
 func (c *core) reconcile(ctx context.Context, hostID string) {
 	ctx, cancel := clock.WithTimeout(ctx, c.clock, c.opt.DownAfter)
 	defer cancel()
-	err := c.payDebts(ctx, hostID)
+	err := c.opt.Witness.Refresh(ctx)
 	if err == nil {
-		err = c.observeHost(ctx, hostID)
+		err = c.payDebts(ctx, hostID)
+	}
+	if err == nil {
+		err = c.settle(ctx, hostID, c.opt.Brake)
 	}
 	if err != nil && ctx.Err() == nil {
 		c.log.Warn("the guests of a host could not be compared with the records; it is tried again", "host_id", hostID, "after", c.opt.Reconcile, "error", err)
@@ -65,34 +76,80 @@ func within(ctx context.Context, call func() error) error {
 	}
 }
 
-// expected is a server as it was recorded before the host was asked.
-type expected struct {
-	generation int64
-	revision   int64
-}
-
-// observeHost brings servers in line with their guests. The records are read before the guests; a server
-// that was written since then, or is being worked on, is left to the next round.
-func (c *core) observeHost(ctx context.Context, hostID string) error {
-	driver, err := c.driver(hostID)
+// settle brings servers in line with their guests, and removes guests whose placements are over.
+func (c *core) settle(ctx context.Context, hostID string, limit int) error {
+	look := c.lookOf(hostID)
+	look.mu.Lock() // one look at a time: each is compared with the one before
+	defer look.mu.Unlock()
+	s, err := c.see(ctx, hostID)
 	if err != nil {
 		return err
 	}
-	before := map[string]expected{}
+	s.limit, s.missed = limit, look.missed
+	p := s.plan()
+	for id := range p.missed {
+		if _, again := look.missed[id]; !again {
+			c.clock.AfterFunc(confirmAfter, func() { c.lookAt(hostID) })
+			break
+		}
+	}
+	look.missed = p.missed
+	if err := c.tell(ctx, look, s, p); err != nil {
+		return err
+	}
+	for _, g := range p.follow {
+		if err := c.takeOver(ctx, g, s.before[g.Mark.ID]); err != nil {
+			return err
+		}
+	}
+	for _, l := range p.lose {
+		if err := c.lose(ctx, l, s.before[l.id]); err != nil {
+			return err
+		}
+	}
+	return c.removeOrphans(ctx, hostID, p.remove)
+}
+
+// confirmAfter is when a host is looked at again that seems to have lost a guest.
+const confirmAfter = 5 * time.Second
+
+// look is what this process remembers between two looks at a host.
+type look struct {
+	mu     sync.Mutex
+	missed map[string]expected
+	told   map[string]bool // alarms that were given
+}
+
+func (c *core) lookOf(hostID string) *look {
+	c.hyper.mu.Lock()
+	defer c.hyper.mu.Unlock()
+	if c.hyper.looks[hostID] == nil {
+		c.hyper.looks[hostID] = &look{told: map[string]bool{}}
+	}
+	return c.hyper.looks[hostID]
+}
+
+// see reads the host's records, asks the host, and looks up what the records did not say of its guests. The
+// records are read first: a server that was written since then is left to the next round. It fails when the listing
+// does: what is not in a broken list is not absent.
+func (c *core) see(ctx context.Context, hostID string) (*sighting, error) {
+	driver, err := c.driver(hostID)
+	if err != nil {
+		return nil, err
+	}
+	s := &sighting{host: hostID, cloud: c.opt.CloudID, before: map[string]expected{}, after: map[computedriver.Ref]fate{}}
 	if err := c.store.View(ctx, func(tx *store.Tx) error {
 		for v, err := range servers.Each(tx, store.Query[Server]{Index: "host", Prefix: store.Tuple{hostID}}) {
 			if err != nil {
 				return err
 			}
-			_, rev, err := servers.GetRev(tx, v.ID)
-			if err != nil {
+			if s.before[v.ID], err = expect(tx, v.ID); err != nil {
 				return err
 			}
-			before[v.ID] = expected{v.Generation, rev}
 		}
 		return nil
 	}); err != nil {
-		return err
+		return nil, err
 	}
 	list := make(chan []computedriver.GuestState, 1) // not a variable: a late answer must not be written to it
 	if err := within(ctx, func() error {
@@ -100,51 +157,102 @@ func (c *core) observeHost(ctx context.Context, hostID string) error {
 		list <- guests
 		return err
 	}); err != nil {
-		return err
+		return nil, err
 	}
-	for _, g := range <-list {
-		was, known := before[g.Mark.ID]
-		if g.Mark.Cloud != c.opt.CloudID || !known || g.Mark.Generation != was.generation || g.Power == computedriver.Torn {
-			continue
+	s.guests = <-list
+	return s, c.store.View(ctx, func(tx *store.Tx) error {
+		for _, g := range s.guests {
+			if e, ok := s.before[g.Mark.ID]; g.Mark.Cloud != s.cloud || ok && e.generation == g.Mark.Generation {
+				continue
+			}
+			f, err := fateOf(tx, g.Mark.Ref())
+			if err != nil {
+				return err
+			}
+			s.after[g.Mark.Ref()] = f
 		}
-		if err := c.takeOver(ctx, g, was); err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
-// takeOver records what a guest was seen to do. A guest that runs although it was stopped is noted, not
-// stopped: somebody started it on purpose.
+// expect reads what is expected of a server's guest.
+func expect(tx *store.Tx, id string) (expected, error) {
+	v, rev, err := servers.GetRev(tx, id)
+	if err != nil {
+		return expected{}, err
+	}
+	op, err := operation.Active(tx, resource(id))
+	return expected{generation: v.Generation, revision: rev, state: v.VMState, power: v.PowerState, lost: v.Lost, busy: op != nil}, err
+}
+
+// fateOf reads what became of a placement.
+func fateOf(tx *store.Tx, r computedriver.Ref) (f fate, err error) {
+	if f.owed, err = debts.Has(tx, placementID(r.ID, r.Generation)); err != nil {
+		return f, err
+	}
+	v, err := servers.Get(tx, r.ID)
+	if fault.Is(err, fault.NotFound) {
+		d, err := servers.GetDeleted(tx, r.ID)
+		if fault.Is(err, fault.NotFound) {
+			return f, nil
+		}
+		if err == nil {
+			f.deleted, f.generation, f.host = true, d.Doc.Generation, d.Doc.HostID
+		}
+		return f, err
+	}
+	if err != nil {
+		return f, err
+	}
+	op, err := operation.Active(tx, resource(r.ID))
+	f.exists, f.generation, f.host, f.busy = true, v.Generation, v.HostID, op != nil
+	return f, err
+}
+
+// takeOver records what a guest was seen to do. A guest that runs although it was stopped is not stopped again: somebody
+// started it, and cutting its power could lose what it does.
 func (c *core) takeOver(ctx context.Context, g computedriver.GuestState, was expected) error {
-	id := g.Mark.ID
-	changes := func(v *Server) bool {
-		off := g.Power == computedriver.Off || g.Power == computedriver.Crashed
-		return v.PowerState != powers[g.Power] || v.VMState == Active && off
-	}
-	if err := c.store.View(ctx, func(tx *store.Tx) error { return c.unless(tx, id, was, changes) }); err != nil {
-		return ignore(err)
-	}
-	err := c.store.Update(ctx, func(tx *store.Tx) error {
-		if err := c.unless(tx, id, was, changes); err != nil {
-			return err
-		}
-		v, err := servers.Get(tx, id)
-		if err != nil {
-			return err
-		}
+	return c.unlessChanged(ctx, g.Mark.ID, was, func(tx *store.Tx, v *Server) error {
 		v.PowerState = powers[g.Power]
-		if v.VMState == Active && g.Power != computedriver.Running && g.Power != computedriver.Paused {
+		on := g.Power == computedriver.Running || g.Power == computedriver.Paused
+		switch {
+		case v.Lost:
+			v.Lost, v.Fault, v.VMState = false, nil, Stopped
+			if on {
+				v.VMState = Active
+			}
+			tx.Emit(v.event("found"))
+		case v.VMState == Active && !on:
 			v.VMState = Stopped
 			tx.Emit(v.event("power_off.end"))
+		case v.VMState == Stopped && g.Power == computedriver.Running:
+			v.VMState = Active
+			tx.Emit(v.event("power_on.end"))
 		}
 		state := v.VMState
 		tx.OnCommit(func() {
-			c.log.Info("a server's guest changed on its own", "server_id", id, "power", g.Power, "vm_state", state)
+			c.log.Info("a server's guest changed on its own", "server_id", v.ID, "power", g.Power, "vm_state", state)
 		})
-		return put(tx, v)
+		return nil
 	})
-	return ignore(err)
+}
+
+// lose records that a server's guest is gone.
+func (c *core) lose(ctx context.Context, l loss, was expected) error {
+	return c.unlessChanged(ctx, l.id, was, func(tx *store.Tx, v *Server) error {
+		message := "the guest and its disk are not on host " + v.Host + " any more; if its storage was not mounted, mount it and the server comes back by itself, otherwise delete the server"
+		if l.torn {
+			message = "half of the guest is gone from host " + v.Host + "; reboot the server --hard: that makes it whole around its disk, if that is there"
+		}
+		v.VMState, v.PowerState, v.Lost = Error, PowerNone, true
+		v.Fault = &Fault{Code: 500, Message: message, Created: tx.Now()}
+		tx.Emit(v.event("lost"))
+		host := v.HostID
+		tx.OnCommit(func() {
+			c.log.Error("a server has lost its guest", "server_id", v.ID, "host_id", host, "half_there", l.torn, "reason", message)
+		})
+		return nil
+	})
 }
 
 // errLeave says that there is nothing to record now.
@@ -157,20 +265,31 @@ func ignore(err error) error {
 	return err
 }
 
-// unless returns errLeave when the server has changed since it was read, is busy, or is as it should be.
-func (c *core) unless(tx *store.Tx, id string, was expected, changes func(v *Server) bool) error {
-	v, rev, err := servers.GetRev(tx, id)
-	if err != nil {
+// unlessChanged changes a server, unless it was written since it was read or an operation is at work on it.
+func (c *core) unlessChanged(ctx context.Context, id string, was expected, change func(tx *store.Tx, v *Server) error) error {
+	check := func(tx *store.Tx) error {
+		now, err := expect(tx, id)
+		if err == nil && (now.busy || now.revision != was.revision) {
+			err = errLeave
+		}
 		return err
 	}
-	op, err := operation.Active(tx, resource(id))
-	if err != nil {
-		return err
+	if err := c.store.View(ctx, check); err != nil {
+		return ignore(err)
 	}
-	if op != nil || rev != was.revision || !changes(v) {
-		return errLeave
-	}
-	return nil
+	return ignore(c.store.Update(ctx, func(tx *store.Tx) error {
+		if err := check(tx); err != nil {
+			return err
+		}
+		v, err := servers.Get(tx, id)
+		if err != nil {
+			return err
+		}
+		if err := change(tx, v); err != nil {
+			return err
+		}
+		return put(tx, v)
+	}))
 }
 
 // watch follows a driver's hints: a changed guest has its host looked at. Without hints changes are seen
@@ -188,7 +307,7 @@ func (c *core) watch(h *hypervisor) {
 	go func() {
 		for wait := time.Second; c.loops.ctx.Err() == nil; wait = min(2*wait, c.opt.DownAfter) {
 			err := w.Watch(c.loops.ctx, func(hint computedriver.Hint) {
-				if hint.What != "defined" && hint.What != "undefined" {
+				if hint.What != "defined" {
 					c.spawn(func(ctx context.Context) { c.hinted(ctx, hint, look) })
 				}
 			})

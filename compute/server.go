@@ -30,7 +30,9 @@ type Server struct {
 	TaskState  TaskState  `json:"task_state,omitempty"` // "" means none
 	PowerState PowerState `json:"power_state"`
 	Fault      *Fault     `json:"fault,omitempty"` // the newest failure; shown while in ERROR
-	Progress   int        `json:"progress,omitempty"`
+	// Lost says that the server is in ERROR because its guest is not on its host, or half of it is not.
+	Lost     bool `json:"lost,omitempty"`
+	Progress int  `json:"progress,omitempty"`
 
 	Locked       bool   `json:"locked,omitempty"`
 	LockedBy     string `json:"locked_by,omitempty"` // "owner" or "admin"

@@ -135,7 +135,7 @@ func (s *Service) ResetState(ctx context.Context, id string, to VMState) error {
 		if to == Active && srv.HostID == "" {
 			return srv.conflict("instance %s has no host to be active on; delete it", id)
 		}
-		srv.VMState, srv.TaskState = to, NoTask
+		srv.VMState, srv.TaskState, srv.Lost = to, NoTask, false
 		if to == Active {
 			srv.Fault = nil
 		}

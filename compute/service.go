@@ -21,6 +21,7 @@ import (
 	"github.com/nubecula/cloud/internal/id"
 	"github.com/nubecula/cloud/internal/quota"
 	"github.com/nubecula/cloud/internal/request"
+	"github.com/nubecula/cloud/internal/witness"
 	"github.com/nubecula/cloud/network"
 	"github.com/nubecula/cloud/scheduler"
 	"github.com/nubecula/cloud/scheduler/filter"
@@ -68,6 +69,11 @@ type Options struct {
 	StopGrace time.Duration
 	// MaxAttempts is how many hosts a server is tried on. 0 means 3.
 	MaxAttempts int
+	// Brake is how many guests of one host a pass of the reconciliation may remove, or declare lost: when there are more, it does
+	// neither and says so. 0 means 10.
+	Brake int
+	// Witness tells whether the store is the newest that the drivers have seen. nil takes it for that.
+	Witness *witness.Witness
 	// NoConfigDrive gives a config drive only to servers that ask for one; by default every server has
 	// one, since there is no metadata service.
 	NoConfigDrive bool
@@ -117,7 +123,7 @@ func New(opt Options) (*Service, error) {
 	}
 	c := &core{opt: opt, store: opt.Store, policy: opt.Policy, clock: opt.Clock, log: opt.Log, book: newBook(), scheduler: opt.Scheduler, run: id.Random()}
 	c.loops.ctx, c.loops.cancel = context.WithCancel(context.Background())
-	c.hyper.byID = map[string]*hypervisor{}
+	c.hyper.byID, c.hyper.looks = map[string]*hypervisor{}, map[string]*look{}
 	c.register(opt.Engine)
 	opt.Engine.SetInstances(c.holds, c.down)
 	return &Service{core: c}, nil
@@ -139,6 +145,7 @@ func (o *Options) complete() error {
 	setDefault(&o.Reconcile, time.Minute)
 	setDefault(&o.StopGrace, time.Minute)
 	setDefault(&o.MaxAttempts, 3)
+	setDefault(&o.Brake, 10)
 	var errs []error
 	need := func(ok bool, field string, value any, remedy string) {
 		if !ok {
@@ -153,6 +160,7 @@ func (o *Options) complete() error {
 	need(o.Heartbeat > 0 && o.Reconcile > 0, "Heartbeat", o.Heartbeat.String(), "intervals must be positive")
 	need(o.DownAfter > o.Heartbeat, "DownAfter", o.DownAfter.String(), "it must be longer than Heartbeat")
 	need(o.StopGrace > 0, "StopGrace", o.StopGrace.String(), "it must be positive")
+	need(o.Brake > 0, "Brake", o.Brake, "it must be positive")
 	need(o.MaxAttempts > 0, "MaxAttempts", o.MaxAttempts, "it must be positive")
 	for i := range o.Hypervisors {
 		h, field := &o.Hypervisors[i], fmt.Sprintf("Hypervisors[%d]", i)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/nubecula/cloud/event"
 	"github.com/nubecula/cloud/fault"
-	"github.com/nubecula/cloud/image/imagedriver"
 	"github.com/nubecula/cloud/internal/engine"
 	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/store"
@@ -54,7 +53,7 @@ func (c *core) eraseKind() engine.Kind[erasure] {
 		Name: "image.delete", Version: 1, Forward: true, Preempts: []string{"*"},
 		Steps: []engine.Step[erasure]{{
 			Name: "delete data", Limit: 10 * time.Minute,
-			Do: func(ctx context.Context, r *engine.Run[erasure]) error { return c.data.Delete(ctx, r.State.DataID) },
+			Do: func(ctx context.Context, r *engine.Run[erasure]) error { return c.remove(ctx, r.State.DataID) },
 		}},
 		Finish: func(tx *store.Tx, r *engine.Run[erasure]) error { return retire(tx, r.State.DataID) },
 	}
@@ -86,59 +85,4 @@ const keepRetired = 7 * 24 * time.Hour
 
 func retire(tx *store.Tx, dataID string) error {
 	return retirees.Put(tx, &retiree{ID: dataID, At: tx.Now()})
-}
-
-// Sweep deletes data that came back after its deletion, and returns how much it found. Data that no record
-// knows is reported in unknown and left alone: it may belong to a store that was restored from an older state.
-func (s *Service) Sweep(ctx context.Context) (deleted int, unknown []string, err error) {
-	there, err := s.data.Images(ctx)
-	if err != nil {
-		return 0, nil, err
-	}
-	late, unknown, err := s.classify(ctx, there)
-	if err != nil {
-		return 0, nil, err
-	}
-	for _, id := range late {
-		if err := s.data.Delete(ctx, id); err != nil {
-			return deleted, unknown, err
-		}
-		deleted++
-	}
-	return deleted, unknown, s.store.Update(ctx, func(tx *store.Tx) error {
-		old, err := retirees.List(tx, store.Query[retiree]{Index: "at", To: store.Tuple{tx.Now().Add(-keepRetired)}, Limit: 256})
-		for _, r := range old {
-			if err == nil {
-				err = retirees.Delete(tx, r.ID)
-			}
-		}
-		return err
-	})
-}
-
-// classify finds, among the data that the driver has, what was retired and what no record knows.
-func (s *Service) classify(ctx context.Context, there []imagedriver.Data) (late, unknown []string, err error) {
-	err = s.store.View(ctx, func(tx *store.Tx) error {
-		late, unknown = nil, nil
-		known, err := dataIDs(tx)
-		if err != nil {
-			return err
-		}
-		for _, d := range there {
-			if known[d.ID] {
-				continue
-			}
-			retired, err := retirees.Has(tx, d.ID)
-			switch {
-			case err != nil:
-				return err
-			case retired:
-				late = append(late, d.ID)
-			default:
-				unknown = append(unknown, d.ID)
-			}
-		}
-		return nil
-	})
-	return late, unknown, err
 }

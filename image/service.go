@@ -12,6 +12,7 @@ import (
 	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/internal/engine"
 	"github.com/nubecula/cloud/internal/request"
+	"github.com/nubecula/cloud/internal/witness"
 	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/store"
 )
@@ -26,6 +27,10 @@ type Options struct {
 	Policy   identity.Policy // nil means identity.DefaultPolicy
 	Clock    clock.Clock     // nil means the machine's
 	Log      *slog.Logger    // nil means nowhere
+	// Witness tells whether the store is the newest that the drivers have seen. nil takes it for that.
+	Witness *witness.Witness
+	// Brake is how much data a Sweep may delete: when there is more, it deletes none and says so. 0 means 10.
+	Brake int
 	// MaxBytes is how large an image may be. 0 means 1 TiB.
 	MaxBytes int64
 	// MaxUploads is how many uploads are received at once; more wait. Each holds a worker of the engine
@@ -50,6 +55,7 @@ type core struct {
 	upload *engine.Handle[upload]
 	erase  *engine.Handle[erasure]
 	slots  chan struct{} // of uploads
+	told   told
 }
 
 // New returns a Service that acts for nobody; take one for somebody with As. It registers its kinds of operations.
@@ -66,6 +72,9 @@ func New(opt Options) (*Service, error) {
 	}
 	if opt.MaxBytes == 0 {
 		opt.MaxBytes = 1 << 40
+	}
+	if opt.Brake == 0 {
+		opt.Brake = 10
 	}
 	if opt.MaxUploads == 0 {
 		opt.MaxUploads = 16

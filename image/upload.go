@@ -175,7 +175,7 @@ func (c *core) uploadKind() engine.Kind[upload] {
 			},
 			Commit: func(tx *store.Tx, r *engine.Run[upload]) error { return c.activate(tx, r) },
 			Undo: func(ctx context.Context, r *engine.Run[upload]) error {
-				return c.data.Delete(ctx, r.State.DataID)
+				return c.remove(ctx, r.State.DataID)
 			},
 		}},
 		Abort: func(tx *store.Tx, r *engine.Run[upload], f *operation.Failure) error {

@@ -13,7 +13,7 @@ import (
 // address claims the addresses that a port is to have and releases those that it is not to have any
 // more. requested nil means one address of each family that the network has.
 func (s *Service) address(tx *store.Tx, n *Network, p *Port, requested *[]FixedRequest) ([]FixedIP, error) {
-	a := addressing{tx: tx, n: n, p: p}
+	a := addressing{c: s.core, tx: tx, n: n, p: p}
 	for _, id := range n.Subnets {
 		v, err := subnets.Get(tx, id)
 		if err != nil {
@@ -56,6 +56,7 @@ func (s *Service) address(tx *store.Tx, n *Network, p *Port, requested *[]FixedR
 
 // addressing chooses the addresses of one port.
 type addressing struct {
+	c       *core
 	tx      *store.Tx
 	n       *Network
 	p       *Port
@@ -101,6 +102,9 @@ func (a *addressing) named(v *Subnet, addr netip.Addr) error {
 		return fault.InvalidField("fixed_ips", addr.String(), "each address once")
 	}
 	if !slices.Contains(a.p.Fixed, want) {
+		if err := a.c.opt.Witness.Allow(); err != nil {
+			return err
+		}
 		err := ipam.Claim(a.tx, v.ID, addr, a.p.ID)
 		if fault.Is(err, fault.Exists) {
 			return &fault.Error{Code: fault.Conflict, Kind: "network", ID: a.n.ID, Field: "fixed_ips", Err: AddressInUse,
@@ -121,6 +125,9 @@ func (a *addressing) any(v *Subnet) error {
 			a.fixed = append(a.fixed, had)
 			return nil
 		}
+	}
+	if err := a.c.opt.Witness.Allow(); err != nil {
+		return err
 	}
 	addr, err := ipam.Next(a.tx, v.ID, a.p.ID)
 	if fault.Is(err, fault.Exhausted) {

@@ -61,6 +61,9 @@ func (c *core) register(e *engine.Engine) error {
 		Steps: []engine.Step[removeState]{{
 			Name: "remove",
 			Do: func(ctx context.Context, r *engine.Run[removeState]) error {
+				if err := c.mayRemove(ctx); err != nil {
+					return err
+				}
 				return c.provider.Remove(ctx, r.State.NetworkID)
 			},
 			Commit: func(tx *store.Tx, r *engine.Run[removeState]) error {
@@ -140,6 +143,9 @@ func (c *core) doApply(ctx context.Context, r *engine.Run[applyState]) error {
 		return err
 	}); err != nil {
 		return err
+	}
+	if len(owed) > 0 && c.mayRemove(ctx) != nil { // the topology is applied all the same
+		owed = nil
 	}
 	for _, d := range owed {
 		if err := c.provider.Unbind(ctx, d.PortID, networkdriver.Bind{Host: d.Host, Generation: d.Gen}); err != nil {

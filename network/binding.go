@@ -85,6 +85,9 @@ func (s *Service) Plug(ctx context.Context, portID, host string, generation int6
 // Unplug undoes Plug, also of a port that is gone from the store; Unbound is to record that. It calls
 // the provider and repeats harmlessly.
 func (s *Service) Unplug(ctx context.Context, portID, host string, generation int64) error {
+	if err := s.mayRemove(ctx); err != nil {
+		return err
+	}
 	return s.provider.Unbind(ctx, portID, networkdriver.Bind{Host: host, Generation: generation})
 }
 

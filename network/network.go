@@ -25,6 +25,7 @@ import (
 	"github.com/nubecula/cloud/internal/engine"
 	"github.com/nubecula/cloud/internal/quota"
 	"github.com/nubecula/cloud/internal/request"
+	"github.com/nubecula/cloud/internal/witness"
 	"github.com/nubecula/cloud/network/networkdriver"
 	"github.com/nubecula/cloud/store"
 )
@@ -45,6 +46,10 @@ type Options struct {
 	Clock clock.Clock
 	// Log receives what goes wrong behind an answered call. nil means nowhere.
 	Log *slog.Logger
+	// Witness tells whether the store is the newest that the drivers have seen. nil takes it for that.
+	Witness *witness.Witness
+	// Brake is how many networks and bindings Reconcile may remove: when there are more, it removes none and says so. 0 means 10.
+	Brake int
 	// TenantType is the segment type of a network whose creator names none: "local", "vlan", "vxlan"
 	// or "geneve". "" means "geneve".
 	TenantType string
@@ -85,6 +90,7 @@ type core struct {
 	macs     [3]byte
 	book     *quota.Book
 	ops      operations
+	told     told
 }
 
 // New returns a Service that acts for nobody; take one for somebody with As. It registers its
@@ -113,6 +119,7 @@ func (o *Options) complete() (macs [3]byte, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	setDefault(&o.Brake, 10)
 	setDefault(&o.TenantType, "geneve")
 	setDefault(&o.VLANFirst, 1)
 	setDefault(&o.VLANLast, 4094)

@@ -71,6 +71,9 @@ func (s *Service) chooseSegment(tx *store.Tx, n *Network) error {
 	if g.Type == "flat" {
 		return nil
 	}
+	if err := s.opt.Witness.Allow(); err != nil {
+		return err
+	}
 	pool := segmentPool(*g)
 	err := ipam.Create(tx, pool, []ipam.Range{{First: number(first), Last: number(last)}})
 	if err != nil && !fault.Is(err, fault.Exists) {

@@ -63,7 +63,7 @@ func conformance(t *testing.T, backend func(*testing.T) (*fakecompute.Backend, f
 				},
 				Crash:    func(t *testing.T, id string) { require.NoError(t, b.Crash(id, at)) },
 				PowerOff: func(t *testing.T, id string) { require.NoError(t, b.PowerOff(id, at)) },
-				Tear: func(t *testing.T, id string) { require.NoError(t, b.Tear(id)) },
+				Tear:     func(t *testing.T, id string) { require.NoError(t, b.Tear(id)) },
 				Foreign: func(t *testing.T) string {
 					name := "by hand " + id.Random()
 					require.NoError(t, b.AddForeign(id.Random(), computedriver.GuestState{Name: name, Power: computedriver.Running}))
