@@ -19,6 +19,7 @@ import (
 	"github.com/nubecula/cloud"
 	"github.com/nubecula/cloud/cloudtest"
 	"github.com/nubecula/cloud/compute"
+	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/compute/fakecompute"
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/fault/inject"
@@ -197,6 +198,20 @@ func TestMakeStore(t *testing.T) {
 	answer := httptest.NewRecorder()
 	openstack.Handler(d.Cloud, nil).ServeHTTP(answer, post)
 	require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
+
+	// A guest of a newer state of the store turns up, and an operator accepts the store all the same.
+	backend, err := fakecompute.OpenBackend(filepath.Join(dir, "hosts", "host-1"))
+	must(err)
+	newer := computedriver.Mark{Cloud: d.ID(), ID: "5c5a3b3e-4d55-4d31-9c1b-0f0c8a3f0a11", Generation: 1}
+	must(backend.AddForeign(newer.ID, computedriver.GuestState{Mark: newer, Epoch: 1 << 20, Name: "newer", Power: computedriver.Running}))
+	must(backend.Close())
+	host1, err := admin.Compute.GetHost(ctx, "host-1")
+	must(err)
+	must(d.AcceptLoss(ctx, host1.ID))
+	must(d.AcceptStore(ctx))
+	removed, err := d.AcceptRemoval(ctx, newer.ID)
+	must(err)
+	require.Equal(t, []string{newer.ID}, removed)
 
 	// host-2 is lost: what is on it is owed.
 	d.faults.Fail(inject.Rule{Driver: "host-2", Err: fault.New(fault.Unavailable, "no route to host")})

@@ -61,6 +61,7 @@ func (c *core) tell(ctx context.Context, l *look, s *sighting, p deeds) error {
 				"host_id", s.host, "server_id", g.Mark.ID, "generation", g.Mark.Generation, "power", g.Power, "name", g.Name)
 		}
 	}
+	c.opt.Witness.Compared(instance(s.host))
 	var marked, other []string
 	for _, g := range p.foreign {
 		if key := "foreign " + g.Mark.Cloud + "/" + g.Mark.ID + "/" + g.Name; first(key) {

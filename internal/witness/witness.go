@@ -38,10 +38,11 @@ type epoch struct {
 	Accepted int64  `json:"accepted,omitempty"` // epochs up to this one that the store did not know are no evidence any more
 }
 
-// Held says that and why nothing is deleted.
+// Held says that and why nothing is deleted; once an operator has accepted the store, that it was so.
 type Held struct {
 	Since    time.Time  `json:"since"`
 	Evidence []Evidence `json:"evidence"` // one for each driver
+	Accepted time.Time  `json:"accepted,omitzero"`
 }
 
 // Evidence is what one driver has seen that the store has not.
@@ -75,7 +76,7 @@ type Witness struct {
 
 // known is what this process knows of a driver.
 type known struct {
-	knew int64 // the store's epoch when this process met the driver first
+	knew int64 // the store's epoch when this process met the driver first, and later when it was last compared
 	now  int64
 }
 
@@ -105,7 +106,7 @@ func (w *Witness) Refresh(ctx context.Context) error {
 
 func get(tx *store.Tx) (*Held, error) {
 	h, err := helds.Get(tx, heldKey)
-	if fault.Is(err, fault.NotFound) {
+	if fault.Is(err, fault.NotFound) || err == nil && !h.Accepted.IsZero() {
 		return nil, nil
 	}
 	return h, err
@@ -213,7 +214,7 @@ func (w *Witness) Epoch(driver string) int64 {
 }
 
 // Saw tells that a driver holds something which the store does not know and which bears an epoch. An epoch that the store had
-// not reached when this process met the driver is evidence of a store that lost commits.
+// not reached before this process met the driver is evidence of a store that lost commits.
 func (w *Witness) Saw(ctx context.Context, driver string, seen int64, what string) error {
 	if w == nil {
 		return nil
@@ -234,6 +235,19 @@ func (w *Witness) Saw(ctx context.Context, driver string, seen int64, what strin
 		}
 		return w.raise(tx, Evidence{Driver: driver, Knew: k.knew, Seen: seen, What: what})
 	})
+}
+
+// Compared tells that everything which a driver holds was compared with the store and told to Saw: what comes later was not made
+// by a state of the store that is lost.
+func (w *Witness) Compared(driver string) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if k := w.met[driver]; k != nil {
+		k.knew = k.now
+	}
 }
 
 // raise holds everything that deletes.
@@ -310,7 +324,8 @@ func (w *Witness) Accept(ctx context.Context) (*Held, error) {
 			}
 			w.log.Warn("an operator has accepted this store as the newest: deletes and addresses go on", "evidence", fmt.Sprint(len(h.Evidence)), "held_since", h.Since)
 		})
-		return helds.Delete(tx, heldKey)
+		h.Accepted = tx.Now()
+		return helds.Put(tx, h)
 	})
 	return h, err
 }

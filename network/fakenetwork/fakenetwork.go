@@ -87,6 +87,9 @@ func (b *Backend) PlantBinding(p networkdriver.Port, at networkdriver.Bind) erro
 	return err
 }
 
+// Lose forgets the binding of a port behind the back of the cloud that has it, and leaves no tombstone.
+func (b *Backend) Lose(portID string) error { return b.ledger.Forget(portID) }
+
 // Changes returns how many calls of Apply changed the network, made through this Backend.
 func (b *Backend) Changes(networkID string) int {
 	b.mu.Lock()

@@ -132,6 +132,16 @@ func (d *Driver) Reopen() (*Driver, error) {
 	return New(inner, &Options{Faults: d.faults}), nil
 }
 
+// Copy returns a driver on a copy of what is committed now, as a backup holds it. Unsupported when the driver inside is no
+// Restarter.
+func (d *Driver) Copy() (store.Driver, error) {
+	r, ok := d.inner.(Restarter)
+	if !ok {
+		return nil, fault.New(fault.Unsupported, "chaos: %T cannot be copied", d.inner)
+	}
+	return r.Restart()
+}
+
 func (d *Driver) alive() error {
 	if d.Crashed() {
 		return errCrashed()

@@ -211,6 +211,11 @@ func (l *Ledger) Remember(cloud string, epoch int64) (newest int64, err error) {
 	return newest, err
 }
 
+// Forget drops the binding of a port without a tombstone, as damage does.
+func (l *Ledger) Forget(portID string) error {
+	return l.space.Do(func() error { return l.bindings.Delete(portID) })
+}
+
 // Networks lists what is there, in the order of the ids.
 func (l *Ledger) Networks() (states []networkdriver.NetworkState, err error) {
 	err = l.space.Do(func() error {
