@@ -58,6 +58,8 @@ type Driver struct {
 	idle    []*conn // those of readers that are not in use
 	closed  bool
 	broken  error
+	backups sync.WaitGroup // added to while not closed
+	moved   int            // frames in the log when it was last moved into the file; of the holder of write
 }
 
 // pruneChunk is the most events that one transaction drops.
@@ -143,12 +145,16 @@ func (d *Driver) beginWrite() (store.Txn, error) {
 const checkpointFrames = 2000
 
 // checkpoint moves the log into the file when it is long. SQLite would do so by itself, but not
-// tell when the disk fails.
+// tell when the disk fails. While somebody reads an old state, as a backup does, little can be moved and
+// the log goes on growing; then it is tried again when the log has grown by as much, not at every commit.
 func (d *Driver) checkpoint() error {
-	if d.w.frames < checkpointFrames {
+	if d.w.frames < d.moved { // the log began anew
+		d.moved = 0
+	}
+	if d.w.frames < d.moved+checkpointFrames {
 		return nil
 	}
-	d.w.frames = 0
+	d.moved = d.w.frames
 	rc := lib.Xsqlite3_wal_checkpoint_v2(d.w.tls, d.w.db, 0, lib.SQLITE_CHECKPOINT_PASSIVE, 0, 0)
 	switch rc & 0xff {
 	case lib.SQLITE_OK, lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
@@ -282,6 +288,7 @@ func (d *Driver) end(tidy bool) error {
 	d.closed = true
 	tidy = tidy && d.broken == nil
 	d.mu.Unlock()
+	d.backups.Wait() // they see that it is closed
 	var errs []error
 	end := func(c *conn) {
 		c.mu.Lock()

@@ -1,0 +1,164 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	lib "modernc.org/sqlite/lib"
+
+	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/statedir"
+)
+
+// backupPages is how much is copied, a mebibyte, before ctx and Close are looked at.
+const backupPages = 256
+
+// Backup writes a copy of the database as it is at one moment, while others go on reading and writing: everything
+// that was answered before the call is in it. The copy is one file (mode 0600), on the disk when Backup returns, checked
+// (quick_check), and readable where nothing can be written. Secrets in it are sealed as they are in the store: without the
+// sealing key, which is not in the copy, nobody can use them. It replaces no file, and leaves none after an error; only a process that
+// dies meanwhile leaves a file .NAME.new-*, which can be deleted.
+//
+// Writers do not wait, but share processor and disk with it; the log beside the database grows until it has ended.
+//
+// Exists: there is such a file. NotFound: its directory is not there. Exhausted: the disk is full. Denied: no permission. Unavailable: the
+// disk failed, or the Driver was closed meanwhile.
+func (d *Driver) Backup(ctx context.Context, path string) error {
+	real, err := realPath(path)
+	if err != nil {
+		return err
+	}
+	if err := absent(real); err != nil {
+		return err
+	}
+	src, err := d.beginBackup()
+	if err != nil {
+		return err
+	}
+	defer d.backups.Done()
+	defer src.close()
+	return placeNew(real, func(tmp string) error { return d.copyTo(ctx, src, tmp, real) })
+}
+
+// absent refuses a path where a file is.
+func absent(path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return fault.New(fault.Exists, "%s exists, and a backup replaces no file: choose another name, or move it away", path)
+	}
+	return nil
+}
+
+// beginBackup opens a connection that sees one state of the database. Close waits until it is closed.
+func (d *Driver) beginBackup() (*conn, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, errClosed()
+	}
+	if d.broken != nil {
+		return nil, d.broken
+	}
+	c, err := openConn(d.path, lib.SQLITE_OPEN_READWRITE)
+	if err != nil {
+		return nil, d.explain(err)
+	}
+	c.keepLog()
+	if err := c.once("PRAGMA query_only=1; PRAGMA cache_size=-2000; PRAGMA mmap_size=0; BEGIN; SELECT count(*) FROM meta"); err != nil {
+		c.close()
+		return nil, d.explain(err)
+	}
+	d.backups.Add(1)
+	return c, nil
+}
+
+// copyTo copies the pages that src sees into the empty file tmp, which will be called name.
+func (d *Driver) copyTo(ctx context.Context, src *conn, tmp, name string) error {
+	said := func(err error) error {
+		var e *codeError
+		if !errors.As(err, &e) {
+			return err
+		}
+		return explain(name, e)
+	}
+	dst, err := openConn(tmp, lib.SQLITE_OPEN_READWRITE)
+	if err != nil {
+		return said(err)
+	}
+	defer dst.close()
+	// Whoever places the file syncs it, and throws it away after an error.
+	if err := dst.once("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF"); err != nil {
+		return said(err)
+	}
+	main := dst.arena.copyIn("main\x00")
+	b := lib.Xsqlite3_backup_init(dst.tls, dst.db, main, src.db, main)
+	if b == 0 {
+		return said(dst.fail(lib.Xsqlite3_errcode(dst.tls, dst.db)))
+	}
+	rc := int32(lib.SQLITE_OK)
+	for rc == lib.SQLITE_OK {
+		if rc = lib.Xsqlite3_backup_step(dst.tls, b, backupPages); rc != lib.SQLITE_OK {
+			break
+		}
+		if err = ctx.Err(); err == nil {
+			err = d.usable()
+		}
+		if err != nil {
+			lib.Xsqlite3_backup_finish(dst.tls, b)
+			return err
+		}
+	}
+	lib.Xsqlite3_backup_finish(dst.tls, b)
+	if rc != lib.SQLITE_DONE {
+		return said(dst.fail(rc))
+	}
+	// Without a log beside it the file is complete in itself.
+	if err := dst.once("PRAGMA journal_mode=DELETE"); err != nil {
+		return said(err)
+	}
+	verdict, err := dst.text("PRAGMA quick_check(1)")
+	if err == nil && verdict != "ok" {
+		return fault.New(fault.Corrupt, "%s is damaged (%s), so there is no backup of it: stop, keep a copy, and restore an earlier backup", d.path, verdict)
+	}
+	return said(err)
+}
+
+// placeNew has fill write a new file in the directory of path, makes it durable and gives it its name, which must be free.
+func placeNew(path string, fill func(tmp string) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-*") // mode 0600
+	if err != nil {
+		return fileError(path, err)
+	}
+	tmp := f.Name()
+	defer func() {
+		for _, suffix := range []string{"", "-journal", "-wal", "-shm"} {
+			_ = os.Remove(tmp + suffix)
+		}
+	}()
+	if err := fill(tmp); err != nil {
+		f.Close()
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fileError(path, err)
+	}
+	if err := os.Link(tmp, path); err != nil { // unlike Rename it replaces nothing
+		if !errors.Is(err, fs.ErrExist) {
+			if err = absent(path); err == nil { // a file system without links
+				err = os.Rename(tmp, path)
+			}
+		}
+		if errors.Is(err, fs.ErrExist) {
+			return absent(path)
+		}
+		if err != nil {
+			return fileError(path, err)
+		}
+	}
+	if err := statedir.SyncDir(filepath.Dir(path)); err != nil {
+		return fileError(path, err)
+	}
+	return nil
+}
