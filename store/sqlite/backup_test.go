@@ -25,7 +25,7 @@ func TestBackupWhileWriting(t *testing.T) {
 	dir, ctx := t.TempDir(), context.Background()
 	d := openFile(t, filepath.Join(dir, "cloud.db"), nil)
 	s := newStore(t, d)
-	require.NoError(t, put(s, "ballast", strings.Repeat("x", 4<<20))) // it takes several steps, between which others write
+	require.NoError(t, put(s, "ballast", strings.Repeat("x", 2<<20))) // it takes several steps, between which others write
 	const writers = 16
 	var answered [writers]atomic.Int64 // the newest value of a writer's pair of documents
 	stop := make(chan struct{})
@@ -60,7 +60,7 @@ func TestBackupWhileWriting(t *testing.T) {
 		})
 	}
 	began.Wait()
-	for round := range 3 {
+	for round := range 2 {
 		var before [writers]int64
 		for w := range before {
 			before[w] = answered[w].Load()
