@@ -90,6 +90,9 @@ func (c *Cloud) open(ctx context.Context) (err error) {
 	if err := o.Store.Prepare(ctx, collections()...); err != nil {
 		return err
 	}
+	if kept := o.Store.Kept(); kept != "" {
+		o.Log.Warn("the store is upgraded, and the older version of this program cannot use it any more; restore the copy to go back to it, delete the copy once that is out of the question", "copy", kept)
+	}
 	if c.id, err = cloudID(ctx, o.Store); err != nil {
 		return err
 	}

@@ -82,6 +82,14 @@ type Notifier interface {
 	Notify(f func()) (stop func())
 }
 
+// Keeper is a Driver that can keep a copy of its database. Prepare has it do so before a newer version of the program
+// writes what an older one cannot read. Without it a roll-back needs a backup of the operator's.
+type Keeper interface {
+	// Keep writes a copy, durably, under a name that contains why, and returns the name. It replaces a copy of the
+	// same name, which an upgrade that was broken off has left.
+	Keep(ctx context.Context, why string) (string, error)
+}
+
 // Range is a part of one index, From included, To excluded; a nil To is the end of the index.
 // Index "" stands for the documents themselves, by id: the keys are the ids.
 type Range struct {

@@ -64,6 +64,7 @@ type Store struct {
 	kept  remembers
 
 	unnotify func() // nil when the driver is no Notifier
+	saved    string // by Prepare
 }
 
 // Stats counts what a Store has done since it was opened.

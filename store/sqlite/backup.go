@@ -34,13 +34,24 @@ func (d *Driver) Backup(ctx context.Context, path string) error {
 	if err := absent(real); err != nil {
 		return err
 	}
+	return d.backup(ctx, real, linkNew)
+}
+
+// Keep is a backup beside the database, as store.Keeper wants it: cloud.db.before-server-2.
+func (d *Driver) Keep(ctx context.Context, why string) (string, error) {
+	path := d.path + "." + why
+	return path, d.backup(ctx, path, os.Rename)
+}
+
+// backup writes a copy that gets its name by place.
+func (d *Driver) backup(ctx context.Context, path string, place func(from, to string) error) error {
 	src, err := d.beginBackup()
 	if err != nil {
 		return err
 	}
 	defer d.backups.Done()
 	defer src.close()
-	return placeNew(real, func(tmp string) error { return d.copyTo(ctx, src, tmp, real) })
+	return writeNew(path, place, func(tmp string) error { return d.copyTo(ctx, src, tmp, path) })
 }
 
 // absent refuses a path where a file is.
@@ -125,8 +136,8 @@ func (d *Driver) copyTo(ctx context.Context, src *conn, tmp, name string) error 
 	return said(err)
 }
 
-// placeNew has fill write a new file in the directory of path, makes it durable and gives it its name, which must be free.
-func placeNew(path string, fill func(tmp string) error) error {
+// writeNew has fill write a new file in the directory of path, makes it durable and has place give it its name.
+func writeNew(path string, place func(from, to string) error, fill func(tmp string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-*") // mode 0600
 	if err != nil {
 		return fileError(path, err)
@@ -144,21 +155,26 @@ func placeNew(path string, fill func(tmp string) error) error {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return fileError(path, err)
 	}
-	if err := os.Link(tmp, path); err != nil { // unlike Rename it replaces nothing
-		if !errors.Is(err, fs.ErrExist) {
-			if err = absent(path); err == nil { // a file system without links
-				err = os.Rename(tmp, path)
-			}
-		}
-		if errors.Is(err, fs.ErrExist) {
-			return absent(path)
-		}
-		if err != nil {
-			return fileError(path, err)
-		}
+	if err := place(tmp, path); err != nil {
+		return fileError(path, err)
 	}
 	if err := statedir.SyncDir(filepath.Dir(path)); err != nil {
 		return fileError(path, err)
 	}
 	return nil
+}
+
+// linkNew gives a file a name that must be free.
+func linkNew(tmp, path string) error {
+	err := os.Link(tmp, path) // unlike Rename it replaces nothing
+	if err == nil {
+		return nil
+	}
+	if err := absent(path); err != nil {
+		return err
+	}
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) { // a file system without links
+		return os.Rename(tmp, path)
+	}
+	return err
 }

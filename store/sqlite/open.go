@@ -139,7 +139,10 @@ func makePrivate(path string) error {
 
 // fileError says what the system refused and what to do about it.
 func fileError(path string, err error) error {
+	var said *fault.Error
 	switch {
+	case errors.As(err, &said):
+		return err
 	case errors.Is(err, syscall.EROFS):
 		return fault.New(fault.Denied, "%s is on a read-only file system: choose a directory that can be written: %w", path, err)
 	case errors.Is(err, fs.ErrPermission):
@@ -183,7 +186,7 @@ func checkIdentity(path string, application, version int64) error {
 		return fault.New(fault.Corrupt, "%s belongs to another program (application id %#x): choose another path", path, application)
 	}
 	if application == applicationID && version > schemaVersion {
-		return fault.New(fault.Corrupt, "%s was written by a newer version (format %d, this program knows %d): use that version", path, version, schemaVersion)
+		return fault.New(fault.Corrupt, "%s was written by a newer version (format %d, this program knows %d): use that version, or restore the copy that was kept before the upgrade", path, version, schemaVersion)
 	}
 	if application == applicationID && version < 1 {
 		return fault.New(fault.Corrupt, "%s is damaged (format %d): restore it from a backup", path, version)

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -166,11 +165,4 @@ func removeLog(path string) error {
 		}
 	}
 	return nil
-}
-
-// Keep is Backup beside the database itself, under a name that says why and when, and returns that name.
-// store.Prepare calls it before a newer version of a program writes for the first time.
-func (d *Driver) Keep(ctx context.Context, why string) (string, error) {
-	path := d.path + "." + why + "-" + d.opt.Clock.Now().Format("20060102T150405.000Z")
-	return path, d.Backup(ctx, path)
 }
