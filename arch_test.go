@@ -71,7 +71,7 @@ var floors = map[string]int{
 	"image/fakeimage": 2, "image/fileimage": 2, "image/imagetest": 2,
 	"scheduler": 3, "internal": 3,
 	"identity": 4, "metering": 4, "image": 4, "network": 4, "volume": 4, "compute": 4,
-	".": 5, "openstack": 6, "cloudtest": 7, "examples": 7, "internal/bench": 7, "internal/killtest": 7,
+	".": 5, "openstack": 6, "operator": 6, "metrics": 6, "cloudtest": 7, "examples": 7, "internal/bench": 7, "internal/killtest": 7,
 }
 
 // sameFloor lists who may import whom on one floor; "*" stands for everything below a prefix.

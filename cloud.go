@@ -54,7 +54,9 @@ func New(ctx context.Context, opt Options) (*Cloud, error) {
 		}
 		return nil, err
 	}
-	c.tidy()
+	if !opt.Idle {
+		c.tidy()
+	}
 	return c, nil
 }
 
@@ -121,6 +123,9 @@ func (c *Cloud) open(ctx context.Context) (err error) {
 		Heartbeat: o.Heartbeat, DownAfter: o.DownAfter, NoConfigDrive: o.NoConfigDrive})
 	if err != nil {
 		return err
+	}
+	if o.Idle {
+		return nil
 	}
 	c.meet(ctx)
 	if err := c.compute.Start(ctx); err != nil {

@@ -52,6 +52,9 @@ type Options struct {
 	Brake int
 	// NoConfigDrive makes config drives only for servers that ask for one.
 	NoConfigDrive bool
+	// Idle opens the Cloud for somebody who looks at it, as Check does: no operation is taken up, no host asked, nothing tidied. What is
+	// asked of it in writing is not carried out before another run. The store is upgraded as always.
+	Idle bool
 	// Twice runs each effect of an operation and each undo twice. For tests of drivers and kinds.
 	Twice bool
 }

@@ -5,7 +5,8 @@
 //
 // Where they answer, BASE being scheme and host: BASE/v3 and BASE/identity,
 // BASE/compute/v2.1, BASE/image, BASE/network. OS_AUTH_URL is BASE/v3 or
-// BASE/identity. BASE/healthz answers 200 while the process lives.
+// BASE/identity. BASE/healthz answers 200 while the process
+// lives, BASE/readyz 200 or 503: whether the cloud can serve; operator.Handler tells the reasons.
 package openstack
 
 import (
@@ -58,10 +59,17 @@ func Handler(c *cloud.Cloud, opt *Options) http.Handler {
 	if err != nil {
 		panic(fmt.Sprintf("openstack: %v", err))
 	}
+	ready := &readiness{c: c, clock: clock.System()}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/healthz" && r.ContentLength == 0 { // a body is the frame's to get rid of
-			w.WriteHeader(http.StatusOK)
-			return
+		if r.ContentLength == 0 { // a body is the frame's to get rid of
+			switch r.URL.Path {
+			case "/healthz":
+				w.WriteHeader(http.StatusOK)
+				return
+			case "/readyz":
+				ready.ServeHTTP(w, r)
+				return
+			}
 		}
 		frame.ServeHTTP(w, r)
 	})

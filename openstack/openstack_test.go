@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nubecula/cloud/cloudtest"
+	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/fault/inject"
 	"github.com/nubecula/cloud/openstack"
 )
 
@@ -75,6 +77,37 @@ func TestHealth(t *testing.T) {
 	defer resp.Body.Close()
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 	require.Panics(t, func() { openstack.Handler(env.Cloud, &openstack.Options{PublicURL: "nonsense"}) })
+}
+
+// TestReady: whether the cloud can serve, without the reasons, which are not for everybody.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	env := cloudtest.New(t)
+	get := func() (int, string) {
+		w := httptest.NewRecorder() // each handler keeps its answer for a second
+		openstack.Handler(env.Cloud, nil).ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+		return w.Code, w.Body.String()
+	}
+	code, body := get()
+	require.Equal(t, http.StatusOK, code)
+	require.JSONEq(t, `{"ready": true, "conditions": [{"name": "store", "state": "ok"}, {"name": "lease", "state": "ok"},
+		{"name": "hosts", "state": "ok"}, {"name": "operations", "state": "ok"}]}`, body)
+	env.Fail(inject.Rule{Driver: "store", Method: "Commit", Err: fault.New(fault.Exhausted, "the disk at home is full")})
+	code, body = get()
+	require.Equal(t, http.StatusServiceUnavailable, code)
+	require.JSONEq(t, `{"ready": false, "conditions": [{"name": "store", "state": "fail"}]}`, body)
+}
+
+// TestReadyIsKept: who asks often has no commit made for each time.
+func TestReadyIsKept(t *testing.T) {
+	t.Parallel()
+	env := cloudtest.New(t)
+	h := openstack.Handler(env.Cloud, nil)
+	before := env.Commits()
+	for range 20 {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/readyz", nil))
+	}
+	require.Less(t, env.Commits()-before, 10)
 }
 
 // TestHealthTakesNoBody: the address that needs no token holds no connection for a body that never comes.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -22,12 +23,6 @@ import (
 	"github.com/nubecula/cloud/internal/clock"
 )
 
-func TestMain(m *testing.M) {
-	// A greeting for each start would drown what the tests say.
-	os.Stdout, _ = os.Open(os.DevNull)
-	os.Exit(m.Run())
-}
-
 // start runs the lab until stop, which returns run's error. The URL is the one of openrc.
 func start(t *testing.T, dir string) (env map[string]string, stop func() error) {
 	cfg, err := parse([]string{"-listen", "127.0.0.1:0", "-data", dir, "-hosts", "2", "-log", "error"})
@@ -35,7 +30,7 @@ func start(t *testing.T, dir string) (env map[string]string, stop func() error) 
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	os.Remove(filepath.Join(dir, "openrc"))
-	go func() { done <- run(ctx, cfg) }()
+	go func() { done <- run(ctx, cfg, io.Discard) }()
 	c := clock.System()
 	for end := c.Mono() + time.Minute; ; {
 		env = openrc(filepath.Join(dir, "openrc"))
@@ -132,7 +127,7 @@ func TestTwoStarts(t *testing.T) {
 	require.NoError(t, err)
 	cfg, err := parse([]string{"-listen", "127.0.0.1:0", "-data", dir})
 	require.NoError(t, err)
-	require.ErrorContains(t, run(context.Background(), cfg), "nubecula.db")
+	require.ErrorContains(t, run(context.Background(), cfg, io.Discard), "nubecula.db")
 	after, err := os.ReadFile(filepath.Join(dir, "openrc"))
 	require.NoError(t, err)
 	require.Equal(t, before, after)
@@ -183,7 +178,7 @@ func TestMissingFiles(t *testing.T) {
 		path := filepath.Join(dir, name)
 		require.NoError(t, os.Rename(path, path+".away"))
 		require.ErrorContains(t, complete(dir), path+" is missing")
-		_, _, err := open(t.Context(), config{data: dir, hosts: 1}, slog.New(slog.DiscardHandler))
+		_, _, _, err := open(t.Context(), config{data: dir, hosts: 1}, slog.New(slog.DiscardHandler))
 		require.ErrorContains(t, err, path+" is missing")
 		require.NoFileExists(t, path)
 		require.NoError(t, os.Rename(path+".away", path))
@@ -197,7 +192,7 @@ func TestAddressInUse(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	dir := filepath.Join(t.TempDir(), "new")
-	err = run(t.Context(), config{data: dir, hosts: 1, hypervisor: "fake", listen: l.Addr().String()})
+	err = run(t.Context(), config{data: dir, hosts: 1, hypervisor: "fake", listen: l.Addr().String()}, io.Discard)
 	require.ErrorContains(t, err, "-listen")
 	require.NoDirExists(t, dir)
 }

@@ -22,7 +22,7 @@ import (
 )
 
 // open composes the cloud from what is in the data directory, and seeds it at the first start.
-func open(ctx context.Context, cfg config, log *slog.Logger) (_ *cloud.Cloud, s secrets, err error) {
+func open(ctx context.Context, cfg config, log *slog.Logger) (_ *cloud.Cloud, db *sqlite.Driver, s secrets, err error) {
 	var closers []io.Closer
 	defer func() {
 		if err != nil {
@@ -33,45 +33,54 @@ func open(ctx context.Context, cfg config, log *slog.Logger) (_ *cloud.Cloud, s 
 	}()
 	in := func(elem ...string) string { return filepath.Join(append([]string{cfg.data}, elem...)...) }
 	if err := complete(cfg.data); err != nil {
-		return nil, s, err
-	}
-	key, err := store.KeyFile(in("key"))
-	if err != nil {
-		return nil, s, err
-	}
-	if s, err = loadSecrets(cfg.data); err != nil {
-		return nil, s, err
-	}
-	db, err := sqlite.Open(in("nubecula.db"), nil)
-	if err != nil {
-		return nil, s, err
+		return nil, nil, s, err
 	}
 	opt := cloud.Options{Log: log}
-	if opt.Store, err = store.New(db, store.Options{Key: key}); err != nil {
-		return nil, s, errors.Join(err, db.Close())
+	if opt.Store, db, err = openStore(cfg.data); err != nil {
+		return nil, nil, s, err
 	}
 	closers = append(closers, opt.Store)
+	if s, err = loadSecrets(cfg.data); err != nil {
+		return nil, nil, s, err
+	}
 	if opt.Images, err = fileimage.New(in("images")); err != nil {
-		return nil, s, err
+		return nil, nil, s, err
 	}
 	closers = append(closers, opt.Images)
 	if opt.Hypervisors, err = hypervisors(cfg, in); err != nil {
-		return nil, s, err
+		return nil, nil, s, err
 	}
 	for _, h := range opt.Hypervisors {
 		closers = append(closers, h.Driver)
 	}
 	if opt.Network, err = provider(cfg, in); err != nil {
-		return nil, s, err
+		return nil, nil, s, err
 	}
 	closers = append(closers, opt.Network)
 	c, err := cloud.New(ctx, opt)
 	if err != nil {
-		return nil, s, err
+		return nil, nil, s, err
 	}
 	closers = []io.Closer{c}
 	_, err = c.Seed(ctx, cloud.Seed{AdminPassword: s.Admin, UserPassword: s.Demo, ImageName: "tiny", Image: tiny})
-	return c, s, err
+	return c, db, s, err
+}
+
+// openStore opens the database of a data directory.
+func openStore(dir string) (*store.Store, *sqlite.Driver, error) {
+	key, err := store.KeyFile(filepath.Join(dir, "key"))
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := sqlite.Open(filepath.Join(dir, "nubecula.db"), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := store.New(db, store.Options{Key: key})
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return s, db, nil
 }
 
 // tiny is the first image: a mebibyte of zeros, which fake hosts boot; real ones want a real image.

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/keypairs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nubecula/cloud/store"
+)
+
+// lab runs a subcommand on a directory.
+func lab(dir string, args ...string) (string, error) {
+	var out bytes.Buffer
+	err := command(context.Background(), append([]string{args[0], "-data", dir}, args[1:]...), &out)
+	return out.String(), err
+}
+
+// TestSubcommands: backup and check of a lab that runs and of one that does not, and the way back to a backup.
+func TestSubcommands(t *testing.T) {
+	t.Parallel()
+	dir, away := t.TempDir(), t.TempDir()
+	for _, name := range []string{"health", "log-level"} {
+		_, err := lab(dir, name)
+		require.ErrorIs(t, err, errNotRunning, name)
+	}
+	for _, args := range [][]string{{"check"}, {"backup", filepath.Join(away, "x")}} {
+		_, err := lab(dir, args...)
+		require.ErrorContains(t, err, "no lab has run on "+dir)
+	}
+	_, err := lab(dir, "backup")
+	require.ErrorContains(t, err, "usage: lab backup [-data DIR] FILE")
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left, "who only looks makes nothing")
+
+	env, stop := start(t, dir)
+	st, err := os.Stat(filepath.Join(dir, "control.sock"))
+	require.NoError(t, err)
+	require.Equal(t, os.ModeSocket|0o600, st.Mode())
+	out, err := lab(dir, "health")
+	require.NoError(t, err, out)
+	require.Contains(t, out, "2 of 2 hosts take new servers")
+	out, err = lab(dir, "check")
+	require.NoError(t, err)
+	require.Equal(t, "nothing is wrong\n", out)
+	for _, want := range []string{"info", "debug", "error"} {
+		out, err = lab(dir, "log-level", want)
+		require.NoError(t, err)
+		require.Equal(t, want+"\n", out)
+	}
+	out, err = lab(dir, "log-level")
+	require.NoError(t, err)
+	require.Equal(t, "error\n", out)
+	_, err = lab(dir, "log-level", "loud")
+	require.ErrorContains(t, err, "use debug, info, warn or error")
+
+	file := filepath.Join(away, "monday")
+	out, err = lab(dir, "backup", file)
+	require.NoError(t, err)
+	require.Contains(t, out, filepath.Join(dir, "key"))
+	_, err = lab(dir, "backup", file)
+	require.ErrorContains(t, err, "replaces no file")
+	c := login(t, env)
+	name := "later"
+	_, err = keypairs.Create(t.Context(), c, keypairs.CreateOpts{Name: name}).Extract()
+	require.NoError(t, err)
+	_, err = lab(dir, "restore", file)
+	require.ErrorContains(t, err, "end it first")
+	require.NoError(t, stop())
+	require.NoFileExists(t, filepath.Join(dir, "control.sock"))
+
+	out, err = lab(dir, "check")
+	require.NoError(t, err, out)
+	_, err = lab(dir, "backup", filepath.Join(away, "rest"))
+	require.NoError(t, err)
+	key, err := os.ReadFile(filepath.Join(dir, "key"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "key"), store.NewKey(), 0o600))
+	_, err = lab(dir, "restore", file)
+	require.ErrorContains(t, err, "must be the key of the lab that was backed up")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "key"), key, 0o600))
+	out, err = lab(dir, "restore", file)
+	require.NoError(t, err)
+	kept, err := filepath.Glob(filepath.Join(dir, "nubecula.db.replaced-*"))
+	require.NoError(t, err)
+	require.Len(t, kept, 1)
+	require.Contains(t, out, kept[0])
+
+	env, stop = start(t, dir)
+	require.Error(t, keypairs.Get(t.Context(), login(t, env), name, nil).Err, "made after the backup")
+	out, err = lab(dir, "check")
+	require.NoError(t, err, out)
+	require.NoError(t, stop())
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/nubecula/cloud/store"
+	"github.com/nubecula/cloud/store/sqlite"
+)
+
+// restore puts a backup in the place of the store.
+func restore(ctx context.Context, args []string, out io.Writer) error {
+	dir, files, err := parseOnly("restore", " FILE", args, 1, 1)
+	if err != nil {
+		return err
+	}
+	switch _, err := dial(ctx, dir); {
+	case err == nil:
+		return fmt.Errorf("a lab runs on %s: end it first", dir)
+	case !errors.Is(err, errNotRunning):
+		return err
+	}
+	key := filepath.Join(dir, "key")
+	kept, err := sqlite.Restore(files[0], filepath.Join(dir, "nubecula.db"), func(copy string) error {
+		if err := opens(ctx, copy, key); err != nil {
+			return fmt.Errorf("the backup does not open with %s, which must be the key of the lab that was backed up: %w", key, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s is the store now.\n", files[0])
+	if kept != "" {
+		fmt.Fprintf(out, "What was there before is kept as %s; delete it when you do not want it back.\n", kept)
+	}
+	fmt.Fprintln(out, "Start the lab, and run `lab check`: hosts may have guests that this store does not know, or miss some that it does.")
+	return nil
+}
+
+// opens tries the sealing key on a database.
+func opens(ctx context.Context, path, keyFile string) error {
+	if _, err := os.Stat(keyFile); err != nil { // KeyFile would make one
+		return err
+	}
+	key, err := store.KeyFile(keyFile)
+	if err != nil {
+		return err
+	}
+	db, err := sqlite.Open(path, nil)
+	if err != nil {
+		return err
+	}
+	s, err := store.New(db, store.Options{Key: key})
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	return errors.Join(s.Prepare(ctx), s.Close())
+}
