@@ -32,7 +32,7 @@ var defaultRules = Table{
 	"image:image:upload":     Member,
 	"image:image:delete":     Member,
 	"image:image:publicize":  Admin,
-	"image:image:deactivate": Admin,
+	"image:image:deactivate": Member, // and reactivate
 	"image:member:list":      Reader,
 	"image:member:get":       Reader,
 	"image:member:create":    Member,

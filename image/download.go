@@ -20,7 +20,7 @@ func (s *Service) Download(ctx context.Context, id string, offset int64) (i *Ima
 		case !i.HasData():
 			return &fault.Error{Code: fault.Conflict, Kind: "image", ID: id, Msg: "is " + string(i.Status) + " and has no data; upload it first"}
 		case i.Status == Deactivated && !c.IsAdmin():
-			return &fault.Error{Code: fault.Denied, Kind: "image", ID: id, Msg: "is deactivated; an administrator must reactivate it"}
+			return &fault.Error{Code: fault.Denied, Kind: "image", ID: id, Msg: "is deactivated; reactivate it first"}
 		case offset < 0 || offset > i.SizeBytes:
 			return fault.InvalidField("offset", offset, "it must be between 0 and the size of the image")
 		}

@@ -266,14 +266,15 @@ func TestActions(t *testing.T) {
 	l := newLab(t)
 	i := l.create("x", l.client("p"))
 	require.NoError(t, imagedata.Upload(l.ctx, l.client("p"), i.ID, strings.NewReader("abc")).ExtractErr())
+	// Glance lets a project's members do this (glance/policies/image.py), and the openstack command hides a refusal.
 	resp, _ := l.do("POST", "images/"+i.ID+"/actions/deactivate", nil)
-	require.Equal(t, 403, resp.StatusCode)
-	resp, _ = l.do("POST", "images/"+i.ID+"/actions/deactivate", nil, "X-Auth-Token", "admin")
 	require.Equal(t, 204, resp.StatusCode)
 	_, err := imagedata.Download(l.ctx, l.client("p"), i.ID).Extract()
 	refused(t, 403, err)
-	resp, _ = l.do("POST", "images/"+i.ID+"/actions/reactivate", nil, "X-Auth-Token", "admin")
+	resp, _ = l.do("POST", "images/"+i.ID+"/actions/reactivate", nil)
 	require.Equal(t, 204, resp.StatusCode)
+	resp, _ = l.do("POST", "images/"+i.ID+"/actions/deactivate", nil, "X-Auth-Token", "q")
+	require.Equal(t, 404, resp.StatusCode)
 	_, err = imagedata.Download(l.ctx, l.client("p"), i.ID).Extract()
 	require.NoError(t, err)
 }
