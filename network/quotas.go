@@ -2,6 +2,9 @@ package network
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/identity"
@@ -47,8 +50,18 @@ func (s *Service) DefaultQuota(ctx context.Context, projectID string) (u map[str
 	return u, err
 }
 
-// SetQuota changes limits of a project; -1 means unlimited. Invalid for an unknown resource.
-func (s *Service) SetQuota(ctx context.Context, projectID string, limits map[string]int64) (u map[string]Usage, err error) {
+// SetQuota changes limits of a project; -1 means unlimited. A limit may be below the use: then nothing more can be
+// made. Invalid for an unknown resource.
+func (s *Service) SetQuota(ctx context.Context, projectID string, limits map[string]int64) (map[string]Usage, error) {
+	return s.setQuota(ctx, projectID, limits, false)
+}
+
+// SetQuotaChecked is SetQuota, but Invalid for a limit below what the project uses.
+func (s *Service) SetQuotaChecked(ctx context.Context, projectID string, limits map[string]int64) (map[string]Usage, error) {
+	return s.setQuota(ctx, projectID, limits, true)
+}
+
+func (s *Service) setQuota(ctx context.Context, projectID string, limits map[string]int64, check bool) (u map[string]Usage, err error) {
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		if err := s.check(tx, "network:quota:update", quotaTarget(projectID)); err != nil {
 			return err
@@ -59,8 +72,15 @@ func (s *Service) SetQuota(ctx context.Context, projectID string, limits map[str
 		if err := s.book.SetLimits(tx, projectID, limits); err != nil {
 			return err
 		}
-		u, err = s.book.Usage(tx, projectID)
-		return err
+		if u, err = s.book.Usage(tx, projectID); err != nil || !check {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(limits)) {
+			if n := limits[name]; n >= 0 && n < u[name].Used {
+				return fault.InvalidField(name, n, fmt.Sprintf("the project uses %d; delete some first, or set it without the check", u[name].Used))
+			}
+		}
+		return nil
 	})
 	return u, err
 }

@@ -256,6 +256,16 @@ func TestQuotas(t *testing.T) {
 	l.refused(409, "OverQuota", status, body)
 	status, body, _ = l.do(aliceToken, "POST", "/subnets", `{"subnet": {"network_id": "`+n.ID+`", "cidr": "10.0.0.0/24", "ip_version": 4}}`)
 	l.refused(409, "OverQuota", status, body)
+	// What openstack quota set --check-limit and --force send, whichever quotas they are about.
+	status, body, _ = l.do(adminToken, "PUT", "/quotas/a", `{"quota": {"network": 0, "check_limit": true}}`)
+	l.refused(400, "HTTPBadRequest", status, body)
+	status, body, _ = l.do(adminToken, "PUT", "/quotas/a", `{"quota": {"check_limit": true, "force": true}}`)
+	l.refused(400, "HTTPBadRequest", status, body)
+	for _, sent := range []string{`"network": 2, "check_limit": true`, `"network": -1, "check_limit": true`, `"network": 0, "force": true`, `"network": 1`, `"force": true`} {
+		status, body, _ = l.do(adminToken, "PUT", "/quotas/a", `{"quota": {`+sent+`}}`)
+		require.Equal(t, 200, status, "%s: %v", sent, body)
+	}
+	require.EqualValues(t, 1, body["quota"].(map[string]any)["network"])
 	_, body, _ = l.do(adminToken, "GET", "/quotas", "")
 	require.Len(t, body["quotas"], 1)
 	_, body, _ = l.do(aliceToken, "GET", "/quotas/a/default", "")

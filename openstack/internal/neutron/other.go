@@ -28,6 +28,7 @@ var extensions = [][3]string{
 	{"port-security", "Port Security", "Port security can be switched off"},
 	{"project-id", "project_id field enabled", "project_id beside tenant_id"},
 	{"provider", "Provider Network", "The segment of a network, for administrators"},
+	{"quota-check-limit", "Quota engine limit check", "A new limit can be checked against the use"},
 	{"quota_details", "Quota details management support", "Use beside limits"},
 	{"quotas", "Quota management support", "Limits of projects"},
 	{"revision-if-match", "If-Match constraints based on revision_number", "Changes of a certain revision only"},

@@ -69,10 +69,18 @@ func (a *api) quotaRoutes() []rest.Route {
 				}
 			}
 			b.project()
+			check, force := b.is("check_limit"), b.is("force")
+			if check && force {
+				b.bad("force", "it cannot be used together with check_limit: use one of the two")
+			}
 			if err := b.done(); err != nil {
 				return nil, err
 			}
-			u, err := as(r).SetQuota(ctx, r.Value("project"), want)
+			change := as(r).SetQuota
+			if check {
+				change = as(r).SetQuotaChecked
+			}
+			u, err := change(ctx, r.Value("project"), want)
 			if err != nil {
 				return nil, err
 			}
