@@ -128,6 +128,9 @@ func (a *api) changeGroups(ctx context.Context, r *rest.Request, id, called stri
 		if err != nil {
 			return err
 		}
+		if err := a.allow(r, "compute:server:update", s.ProjectID); err != nil {
+			return err // even when there is nothing to change
+		}
 		group, err := a.findGroup(ctx, r, s, (*body)[called].Name)
 		if err != nil {
 			return err

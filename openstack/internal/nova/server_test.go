@@ -33,13 +33,25 @@ func newSite(t *testing.T) *site {
 
 func (s *site) token(user string) string {
 	s.t.Helper()
-	password := map[string]string{"admin": cloudtest.AdminPassword, "demo": cloudtest.DemoPassword}[user]
+	password := map[string]string{"admin": cloudtest.AdminPassword, "demo": cloudtest.DemoPassword, "reader": "reader"}[user]
+	project := map[string]string{"admin": "admin", "demo": "demo", "reader": "demo"}[user]
 	token, _, err := s.env.Cloud.As(nil).Identity.Authenticate(context.Background(), identity.AuthRequest{
 		Password: &identity.PasswordAuth{UserName: user, DomainID: identity.DefaultDomainID, Password: password},
-		Scope:    &identity.ScopeRequest{ProjectName: user, DomainID: identity.DefaultDomainID},
+		Scope:    &identity.ScopeRequest{ProjectName: project, DomainID: identity.DefaultDomainID},
 	})
 	require.NoError(s.t, err)
 	return token
+}
+
+// addReader makes the user reader, who may only look in the project demo.
+func (s *site) addReader() {
+	s.t.Helper()
+	ctx, svc := context.Background(), s.env.Admin().Identity
+	u, err := svc.CreateUser(ctx, identity.CreateUser{Name: "reader", DomainID: identity.DefaultDomainID, Password: "reader"})
+	require.NoError(s.t, err)
+	roles, err := svc.ListRoles(ctx, identity.ListRoles{ListOptions: identity.ListOptions{Name: identity.RoleReader}})
+	require.NoError(s.t, err)
+	require.NoError(s.t, svc.Grant(ctx, identity.Assignment{RoleID: roles[0].ID, UserID: u.ID, ProjectID: s.env.Seeded.ProjectID}))
 }
 
 // client is gophercloud as a user, with a microversion; "" means none.

@@ -246,6 +246,21 @@ func TestOtherProjectsServersAreNotThere(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, s.call("demo", "", "POST", "/servers/"+v.ID+"/action", `{"addSecurityGroup": {"name": "default"}}`).status)
 }
 
+func TestReadersChangeNothingOfServers(t *testing.T) {
+	s := newSite(t)
+	v := s.boot(s.client("demo", ""), s.small("web"))
+	s.addReader()
+	for _, path := range []string{"", "/metadata", "/ips", "/os-interface", "/os-instance-actions", "/os-security-groups"} {
+		require.Equal(t, http.StatusOK, s.call("reader", "", "GET", "/servers/"+v.ID+path, "").status, path)
+	}
+	for _, body := range []string{
+		`{"os-stop": null}`, `{"lock": null}`, `{"reboot": {"type": "SOFT"}}`, `{"forceDelete": null}`, `{"os-resetState": {"state": "error"}}`,
+		`{"addSecurityGroup": {"name": "default"}}`, `{"removeSecurityGroup": {"name": "default"}}`, `{"addSecurityGroup": {"name": "none"}}`,
+	} {
+		require.Equal(t, http.StatusForbidden, s.call("reader", "", "POST", "/servers/"+v.ID+"/action", body).status, body)
+	}
+}
+
 func TestActionsOfServers(t *testing.T) {
 	s := newSite(t)
 	v := s.boot(s.client("demo", ""), s.small("web"))
