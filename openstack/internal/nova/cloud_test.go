@@ -240,6 +240,10 @@ func TestUsageAndWhatIsNotThere(t *testing.T) {
 		return true, err
 	}))
 	require.InDelta(t, 2, hours, 0.01)
+	// start and end are both optional: without either it is the time from now to now, as in Nova.
+	r := s.call("demo", "", "GET", "/os-simple-tenant-usage/"+s.env.Seeded.ProjectID, "")
+	require.Equal(t, http.StatusOK, r.status, r.text)
+	require.Equal(t, http.StatusBadRequest, s.call("demo", "", "GET", "/os-simple-tenant-usage/"+s.env.Seeded.ProjectID+"?end=2020-01-01", "").status)
 	_, err = usage.AllTenants(demo, usage.AllTenantsOpts{Start: &start}).AllPages(ctx)
 	require.True(t, gophercloud.ResponseCodeIs(err, http.StatusForbidden), err)
 
