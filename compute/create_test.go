@@ -287,6 +287,43 @@ func TestForcedHost(t *testing.T) {
 	e.sound()
 }
 
+// TestHardRebootWithoutItsPort: who deletes a server's port, or takes it for something else, has not lost the server.
+func TestHardRebootWithoutItsPort(t *testing.T) {
+	t.Parallel()
+	for what, lose := range map[string]func(e *env, port string) error{
+		"deleted": func(e *env, port string) error { return e.net.As(alice()).DeletePort(e.ctx, port) },
+		"given away": func(e *env, port string) error {
+			device := "other"
+			_, err := e.net.As(alice()).UpdatePort(e.ctx, network.UpdatePort{ID: port, DeviceID: &device})
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t)
+			req := e.request("web")
+			req.Networks = []compute.Network{{NetworkID: e.networkID}, {NetworkID: e.networkID}}
+			v := e.create(req)
+			e.settle()
+			ports, err := e.net.As(alice()).ListPorts(e.ctx, network.PortFilter{DeviceIDs: []string{v.ID}})
+			require.NoError(t, err)
+			require.Len(t, ports, 2)
+			require.NoError(t, lose(e, ports[0].ID))
+			e.settle()
+			require.NoError(t, e.alice.RebootServer(e.ctx, v.ID, compute.Hard))
+			e.settle()
+			require.Equal(t, compute.StatusActive, e.get(v.ID).Status())
+			require.Len(t, e.get(v.ID).Addresses, 1)
+			require.NoError(t, e.alice.DeleteServer(e.ctx, v.ID))
+			e.settle()
+			e.sound()
+			left, err := e.net.As(alice()).ListPorts(e.ctx, network.PortFilter{})
+			require.NoError(t, err)
+			require.Empty(t, left)
+		})
+	}
+}
+
 // TestHardRebootOvertakesSoft: the hard one does not wait.
 func TestHardRebootOvertakesSoft(t *testing.T) {
 	t.Parallel()

@@ -50,11 +50,11 @@ func (c *core) guest(ctx context.Context, serverID string, generation int64) (g 
 			Mark: c.mark(serverID, generation), Name: v.Name, Hostname: v.Hostname, VCPUs: v.Flavor.VCPUs, MemoryMiB: v.Flavor.MemoryMiB,
 			Root: computedriver.Disk{SizeGiB: v.Flavor.DiskGiB, Base: c.base(seed.Base)},
 		}
-		nics, err := c.dataNICs(tx, v)
+		plugged, nics, err := c.dataNICs(tx, v)
 		if err != nil {
 			return err
 		}
-		for i, n := range v.NICs {
+		for i, n := range plugged {
 			g.NICs = append(g.NICs, computedriver.NIC{PortID: n.PortID, MAC: n.MAC, MTU: nics[i].MTU, Binding: n.Binding})
 		}
 		if c.opt.NoConfigDrive && !v.ConfigDrive {
@@ -126,40 +126,44 @@ func unseal(tx *store.Tx, text string) ([]byte, error) {
 	return tx.Unseal(text)
 }
 
-// dataNICs describes the NICs of a server as its ports are now.
-func (c *core) dataNICs(tx *store.Tx, v *Server) ([]serverdata.NIC, error) {
-	out := make([]serverdata.NIC, len(v.NICs))
+// dataNICs returns the NICs of a server, and describes them as its ports are now. One whose port was deleted since
+// the server was built, or given to another device, is left out: the guest can run without.
+func (c *core) dataNICs(tx *store.Tx, v *Server) (plugged []NIC, out []serverdata.NIC, err error) {
 	if len(v.NICs) == 0 {
-		return out, nil
+		return nil, nil, nil
 	}
 	net := c.opt.Network.As(identity.System())
 	ports, err := net.PortsOf(tx.Context(), v.ID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	byID := map[string]*network.Port{}
 	for _, p := range ports {
 		byID[p.ID] = p
 	}
-	for i, n := range v.NICs {
+	for _, n := range v.NICs {
 		p := byID[n.PortID]
+		if p == nil && v.VMState != Building {
+			continue
+		}
 		if p == nil {
-			return nil, fault.New(fault.Conflict, "port %s of the server is gone; delete the server and make it anew", n.PortID).About("server", v.ID)
+			return nil, nil, fault.New(fault.Conflict, "port %s of the server is gone; delete the server and make it anew", n.PortID).About("server", v.ID)
 		}
 		nw, err := net.GetNetwork(tx.Context(), p.NetworkID)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		out[i] = serverdata.NIC{PortID: p.ID, NetworkID: p.NetworkID, MAC: p.MAC, MTU: nw.MTU, Type: linkType(n.Binding.VIFType()), Tag: n.Tag}
+		d := serverdata.NIC{PortID: p.ID, NetworkID: p.NetworkID, MAC: p.MAC, MTU: nw.MTU, Type: linkType(n.Binding.VIFType()), Tag: n.Tag}
 		for _, f := range p.Fixed {
 			a, err := dataAddress(tx, net, f)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			out[i].Addresses = append(out[i].Addresses, a)
+			d.Addresses = append(d.Addresses, a)
 		}
+		plugged, out = append(plugged, n), append(out, d)
 	}
-	return out, nil
+	return plugged, out, nil
 }
 
 // linkType is network_data.json's word for a binding.
