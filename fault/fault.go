@@ -4,9 +4,12 @@
 package fault
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 )
 
@@ -151,7 +154,21 @@ func Missing(kind, id string) *Error {
 
 // InvalidField is the Invalid error for one request field: the value given and the remedy.
 func InvalidField(field string, value any, remedy string) *Error {
-	return &Error{Code: Invalid, Field: field, Msg: fmt.Sprintf("%#v is not valid: %s", value, remedy)}
+	return &Error{Code: Invalid, Field: field, Msg: quote(value) + " is not valid: " + remedy}
+}
+
+// quote shows a value to those who sent it, who write JSON and not Go.
+func quote(value any) string {
+	switch reflect.ValueOf(value).Kind() {
+	case reflect.Map, reflect.Slice, reflect.Array, reflect.Struct, reflect.Pointer:
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if e.Encode(value) == nil {
+			return strings.TrimSpace(b.String())
+		}
+	}
+	return fmt.Sprintf("%#v", value)
 }
 
 // CodeOf returns the code of the outermost *Error in err's chain. A bare

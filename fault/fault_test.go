@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,6 +39,12 @@ func TestErrorJoinsWhatIsSet(t *testing.T) {
 		(&fault.Error{Op: "server.create", Kind: "server", ID: "3a", Field: "name", Msg: "too long", Err: io.EOF}).Error())
 	require.Equal(t, "server 3a: could not be found", fault.Missing("server", "3a").Error())
 	require.Equal(t, `size: -1 is not valid: use 1 or more`, fault.InvalidField("size", -1, "use 1 or more").Error())
+	for want, value := range map[string]any{
+		`"a\"<b>"`: `a"<b>`, `true`: true, `<nil>`: nil, `["x","<y>"]`: []string{"x", "<y>"}, `{"k":"v"}`: map[string]string{"k": "v"},
+		`"10.0.0.1"`: netip.MustParseAddr("10.0.0.1"),
+	} {
+		require.Equal(t, "f: "+want+" is not valid: no", fault.InvalidField("f", value, "no").Error(), "nobody sees Go's syntax")
+	}
 }
 
 func TestNewKeepsTheCauseAndSaysItOnce(t *testing.T) {
