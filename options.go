@@ -39,7 +39,8 @@ type Options struct {
 	PasswordCost int
 	// Retention is how long ended operations, events and tombstones are kept. 0 means 7 days.
 	Retention time.Duration
-	// Workers is how many operations are at work at once. 0 means 64.
+	// Workers is how many operations are at work at once. 0 means 64. Projects take turns, and one has at most seven
+	// eighths of them, so that a flood of boots or a driver that hangs does not stop what other projects ask for.
 	Workers int
 	// Lease is how long a replica may be silent before others take over its operations. 0 means 15 s.
 	Lease time.Duration

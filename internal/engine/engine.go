@@ -56,7 +56,7 @@ type Engine struct {
 
 	mu      sync.Mutex
 	tasks   map[string]*task
-	ready   []*task
+	ready   ready
 	running int
 	// abandoned counts calls that were left behind and have not returned.
 	abandoned int
@@ -68,13 +68,14 @@ type Engine struct {
 
 // task is what this process knows of one operation it is to work on.
 type task struct {
-	id     string
-	local  any
-	queued bool
-	active bool               // a worker has it
-	again  bool               // look once more when the worker is done
-	cancel context.CancelFunc // ends the call of a driver under way
-	wake   func()             // stops the timer it waits for
+	id      string
+	project string // that waits for its turn
+	local   any
+	queued  bool
+	active  bool               // a worker has it
+	again   bool               // look once more when the worker is done
+	cancel  context.CancelFunc // ends the call of a driver under way
+	wake    func()             // stops the timer it waits for
 }
 
 // New returns an engine that accepts kinds; Start sets it to work.
@@ -100,7 +101,7 @@ func New(opt Options) (*Engine, error) {
 	if opt.Down == nil {
 		opt.Down = func(*store.Tx, string) bool { return false }
 	}
-	e := &Engine{opt: opt, s: opt.Store, owner: id.Random(), kinds: map[string]*kind{}, tasks: map[string]*task{}, changed: func() {}, timers: map[*func()]struct{}{}}
+	e := &Engine{opt: opt, s: opt.Store, owner: id.Random(), kinds: map[string]*kind{}, tasks: map[string]*task{}, ready: newReady(), changed: func() {}, timers: map[*func()]struct{}{}}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	return e, nil
 }
@@ -187,7 +188,7 @@ func (e *Engine) adopt(ctx context.Context) error {
 	if e.frozen() != nil {
 		return nil
 	}
-	var ids []string
+	var found []*operation.Operation
 	err := e.s.View(ctx, func(tx *store.Tx) error {
 		alive := map[string]bool{}
 		for op, err := range operation.Collection.Each(tx, store.Query[operation.Operation]{Index: "owner"}) {
@@ -200,13 +201,13 @@ func (e *Engine) adopt(ctx context.Context) error {
 				}
 			}
 			if op.Owner == e.owner || !alive[op.Owner] && e.mayRun(tx, op.Instance) {
-				ids = append(ids, op.ID)
+				found = append(found, &operation.Operation{ID: op.ID, ProjectID: op.ProjectID})
 			}
 		}
 		return nil
 	})
-	for _, id := range ids {
-		e.enqueue(id, nil)
+	for _, op := range found {
+		e.enqueue(op, nil)
 	}
 	return err
 }
@@ -227,12 +228,12 @@ func (e *Engine) mayRun(tx *store.Tx, instance string) bool {
 }
 
 // enqueue has a worker look at an operation as soon as one is free.
-func (e *Engine) enqueue(id string, local any) {
+func (e *Engine) enqueue(op *operation.Operation, local any) {
 	e.mu.Lock()
-	t := e.tasks[id]
+	t := e.tasks[op.ID]
 	if t == nil {
-		t = &task{id: id}
-		e.tasks[id] = t
+		t = &task{id: op.ID, project: op.ProjectID}
+		e.tasks[op.ID] = t
 	}
 	if local != nil {
 		t.local = local
@@ -245,7 +246,7 @@ func (e *Engine) enqueue(id string, local any) {
 			t.wake = nil
 		}
 		t.queued = true
-		e.ready = append(e.ready, t)
+		e.ready.add(t)
 	}
 	e.mu.Unlock()
 	e.dispatch()
@@ -255,9 +256,11 @@ func (e *Engine) enqueue(id string, local any) {
 func (e *Engine) dispatch() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for len(e.ready) > 0 && e.running < e.opt.Workers && e.ctx.Err() == nil {
-		t := e.ready[0]
-		e.ready = e.ready[1:]
+	for e.running < e.opt.Workers && e.ctx.Err() == nil {
+		t := e.ready.take(e.share())
+		if t == nil {
+			break
+		}
 		t.queued, t.active, t.again = false, true, false
 		e.running++
 		e.workers.Add(1)
@@ -273,30 +276,36 @@ func (e *Engine) work(t *task) {
 	e.mu.Lock()
 	t.active = false
 	e.running--
+	e.ready.done(t)
 	again := t.again && e.ctx.Err() == nil
 	switch {
 	case !keep && !again:
 		delete(e.tasks, t.id)
 	case wait > 0 && !again && e.ctx.Err() == nil:
-		t.wake = e.opt.Clock.AfterFunc(wait, func() { e.enqueue(t.id, nil) })
+		t.wake = e.opt.Clock.AfterFunc(wait, func() { e.enqueue(t.operation(), nil) })
 	}
 	e.mu.Unlock()
 	if again {
-		e.enqueue(t.id, nil)
+		e.enqueue(t.operation(), nil)
 	}
 	e.dispatch()
 }
 
+// operation names the task's operation, for enqueue.
+func (t *task) operation() *operation.Operation {
+	return &operation.Operation{ID: t.id, ProjectID: t.project}
+}
+
 // interrupt tells the worker of an operation, if it is here, that it was cancelled.
-func (e *Engine) interrupt(id string) {
+func (e *Engine) interrupt(op *operation.Operation) {
 	e.mu.Lock()
-	t := e.tasks[id]
+	t := e.tasks[op.ID]
 	if t != nil && t.cancel != nil {
 		t.cancel()
 	}
 	e.mu.Unlock()
 	if t != nil {
-		e.enqueue(id, nil)
+		e.enqueue(op, nil)
 	}
 }
 
@@ -312,7 +321,7 @@ type Load struct {
 func (e *Engine) Load() Load {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return Load{len(e.ready), e.running, len(e.tasks) - len(e.ready) - e.running, e.abandoned}
+	return Load{e.ready.size, e.running, len(e.tasks) - e.ready.size - e.running, e.abandoned}
 }
 
 // OnChange has f called whenever the answer of Load may have changed. f must not use the engine. For tests.

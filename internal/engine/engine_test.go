@@ -25,6 +25,8 @@ type world struct {
 	calls []string
 	hook  func(call string, n int) error // before the effect
 	after func(call string, n int) error
+	hang  func(name string) // before effect a of a job
+	made  []string          // jobs whose effect a was begun, in order
 }
 
 func (w *world) do(call string, effect func()) error {
@@ -44,6 +46,15 @@ func (w *world) do(call string, effect func()) error {
 		return w.after(call, n)
 	}
 	return nil
+}
+
+func (w *world) begin(name string) {
+	w.mu.Lock()
+	w.made = append(w.made, name)
+	w.mu.Unlock()
+	if w.hang != nil {
+		w.hang(name)
+	}
 }
 
 type job struct {
@@ -132,6 +143,7 @@ func makeKind(w *world) engine.Kind[job] {
 				}},
 			{Name: "a",
 				Do: func(ctx context.Context, r *engine.Run[job]) error {
+					w.begin(r.State.Name)
 					return w.do("a", func() { w.has[r.State.Name+".a."+r.State.Place] = true })
 				},
 				Undo: func(ctx context.Context, r *engine.Run[job]) error {

@@ -230,7 +230,7 @@ func (e *Engine) end(tx *store.Tx, k *kind, op *operation.Operation, x *exec, f 
 		return err
 	}
 	if next.Owner == e.owner {
-		tx.OnCommit(func() { e.enqueue(next.ID, nil) })
+		tx.OnCommit(func() { e.enqueue(next, nil) })
 	}
 	return operation.Collection.Put(tx, next)
 }

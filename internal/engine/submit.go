@@ -36,7 +36,7 @@ func (e *Engine) submit(tx *store.Tx, k *kind, req Request, data []byte, local a
 		return nil, err
 	}
 	if op.State == operation.Running && op.Owner == e.owner {
-		tx.OnCommit(func() { e.enqueue(op.ID, local) })
+		tx.OnCommit(func() { e.enqueue(op, local) })
 	}
 	return op, nil
 }
@@ -68,7 +68,7 @@ func (e *Engine) preempt(tx *store.Tx, k *kind, active, op *operation.Operation)
 	if err := operation.Collection.Put(tx, active); err != nil {
 		return nil, err
 	}
-	tx.OnCommit(func() { e.interrupt(active.ID) })
+	tx.OnCommit(func() { e.interrupt(active) })
 	return nil, nil
 }
 
@@ -102,7 +102,7 @@ func (e *Engine) Cancel(tx *store.Tx, id, by string) error {
 		return e.end(tx, k, op, e.exec(op, nil), canceled(by))
 	}
 	op.CancelBy = by
-	tx.OnCommit(func() { e.interrupt(id) })
+	tx.OnCommit(func() { e.interrupt(op) })
 	return operation.Collection.Put(tx, op)
 }
 
