@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"slices"
 
 	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"
@@ -185,35 +184,6 @@ func dataAddress(tx *store.Tx, net *network.Service, f network.FixedIP) (a serve
 		a.Routes = append(a.Routes, serverdata.Route{Destination: r.Destination, NextHop: r.NextHop})
 	}
 	return a, nil
-}
-
-// addresses are a server's addresses as they are now, by its NICs in order.
-func addresses(v *Server, ports map[string]*network.Port, names map[string]string) []Address {
-	var out []Address
-	for _, n := range v.NICs {
-		p := ports[n.PortID]
-		if p == nil {
-			continue
-		}
-		for _, f := range p.Fixed {
-			out = append(out, Address{NetworkID: p.NetworkID, Network: names[p.NetworkID], PortID: p.ID, MAC: p.MAC, Addr: f.Addr, Type: "fixed"})
-		}
-	}
-	return out
-}
-
-// groupNames are the names of the security groups of a server's ports.
-func groupNames(v *Server, ports map[string]*network.Port, names map[string]string) []string {
-	var out []string
-	for _, n := range v.NICs {
-		if p := ports[n.PortID]; p != nil {
-			for _, g := range p.SecurityGroups {
-				out = append(out, names[g])
-			}
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
 }
 
 // matchesIP reports whether one of the addresses is of a family and matches.

@@ -135,50 +135,28 @@ func (s *Service) gone(tx *store.Tx, q ServerQuery, m *matcher, project string) 
 	return out, err
 }
 
-// fill reads what is not stored with the servers: addresses, and whether the hosts answer.
+// fill reads what is not stored with the servers: addresses, and whether the hosts answer. Ports are read by their
+// keys, all at once; what servers share is read once.
 func (s *Service) fill(tx *store.Tx, list []*Server) error {
-	net := s.opt.Network.As(identity.System())
-	var ids []string
+	l := lookup{net: s.opt.Network.As(identity.System()), names: map[string]string{}, groups: map[string]string{}}
+	ids := make([]string, 0, len(list))
 	for _, v := range list {
-		if len(v.NICs) > 0 && v.DeletedAt.IsZero() {
-			ids = append(ids, v.ID)
+		if v.DeletedAt.IsZero() {
+			for _, n := range v.NICs {
+				ids = append(ids, n.PortID)
+			}
 		}
 	}
-	ports, names, groups := map[string]*network.Port{}, map[string]string{}, map[string]string{}
-	if len(ids) > 0 {
-		for _, id := range ids {
-			of, err := net.PortsOf(tx.Context(), id)
-			if err != nil {
-				return err
-			}
-			for _, p := range of {
-				ports[p.ID] = p
-				for _, g := range p.SecurityGroups {
-					if _, known := groups[g]; known {
-						continue
-					}
-					group, err := net.GetSecurityGroup(tx.Context(), g)
-					if err != nil {
-						return err
-					}
-					groups[g] = group.Name
-				}
-				if _, known := names[p.NetworkID]; known {
-					continue
-				}
-				n, err := net.GetNetwork(tx.Context(), p.NetworkID)
-				if err != nil {
-					return err
-				}
-				names[p.NetworkID] = n.Name
-			}
-		}
+	var err error
+	if l.ports, err = l.net.PortsByID(tx.Context(), ids); err != nil {
+		return err
 	}
 	status := map[string]string{"": ""}
 	for _, v := range list {
-		v.Addresses, v.GroupNames = addresses(v, ports, names), groupNames(v, ports, groups)
+		if v.Addresses, v.GroupNames, err = l.of(tx, v); err != nil {
+			return err
+		}
 		if _, known := status[v.HostID]; !known {
-			var err error
 			if status[v.HostID], err = s.hostStatus(tx, v.HostID); err != nil {
 				return err
 			}
@@ -186,6 +164,65 @@ func (s *Service) fill(tx *store.Tx, list []*Server) error {
 		v.HostStatus = status[v.HostID]
 	}
 	return nil
+}
+
+// lookup is what a page of servers shows of networks, by id.
+type lookup struct {
+	net           *network.Service
+	ports         map[string]*network.Port
+	names, groups map[string]string // of networks and security groups, as far as they were asked for
+}
+
+// of returns a server's addresses and the names of its ports' security groups, sorted. A port that was deleted, or
+// given to another device, behind the server's back is left out.
+func (l *lookup) of(tx *store.Tx, v *Server) (addresses []Address, groups []string, err error) {
+	for _, n := range v.NICs {
+		p := l.ports[n.PortID]
+		if p == nil || p.DeviceID != v.ID {
+			continue
+		}
+		name, err := once(l.names, p.NetworkID, func() (string, error) {
+			n, err := l.net.GetNetwork(tx.Context(), p.NetworkID)
+			if err != nil {
+				return "", err
+			}
+			return n.Name, nil
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, f := range p.Fixed {
+			addresses = append(addresses, Address{NetworkID: p.NetworkID, Network: name, PortID: p.ID, MAC: p.MAC, Addr: f.Addr, Type: "fixed"})
+		}
+		for _, id := range p.SecurityGroups {
+			name, err := once(l.groups, id, func() (string, error) {
+				g, err := l.net.GetSecurityGroup(tx.Context(), id)
+				if err != nil {
+					return "", err
+				}
+				return g.Name, nil
+			})
+			if err != nil {
+				return nil, nil, err
+			}
+			groups = append(groups, name)
+		}
+	}
+	slices.Sort(groups)
+	return addresses, slices.Compact(groups), nil
+}
+
+// once returns the text known by an id, and finds it if it is not known.
+func once(known map[string]string, id string, find func() (string, error)) (string, error) {
+	text, ok := known[id]
+	if ok {
+		return text, nil
+	}
+	text, err := find()
+	if err == nil {
+		known[id] = text
+	}
+	return text, err
 }
 
 func (s *Service) hostStatus(tx *store.Tx, id string) (string, error) {

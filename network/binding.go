@@ -59,6 +59,32 @@ func (s *Service) PortsOf(ctx context.Context, deviceID string) ([]*Port, error)
 	return s.ListPorts(ctx, PortFilter{DeviceIDs: []string{deviceID}})
 }
 
+// PortsByID returns those ports of a list that exist and that the principal may see, by id.
+func (s *Service) PortsByID(ctx context.Context, ids []string) (map[string]*Port, error) {
+	out := make(map[string]*Port, len(ids))
+	err := s.store.View(ctx, func(tx *store.Tx) error {
+		of := s.networksOf(tx)
+		for _, id := range ids {
+			p, err := ports.Get(tx, id)
+			if fault.Is(err, fault.NotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			n, err := of(p.NetworkID)
+			if err != nil {
+				return err
+			}
+			if s.anyOf("network:port:get", portTargets(p, n)) == nil {
+				out[id] = p
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
 // Plug makes a port reachable on a host and says how a hypervisor connects to it; Bound is to record
 // that. It calls the provider, so it runs outside of transactions, and it repeats harmlessly. A
 // network that the provider does not have yet is applied first. Codes: NotFound when the port is
