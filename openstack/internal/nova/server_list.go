@@ -259,20 +259,22 @@ func (a *api) serverList(ctx context.Context, r *rest.Request, brief bool) (*res
 	if err != nil {
 		return nil, err
 	}
-	list := []object{}
 	if none {
-		return rest.OK(object{"servers": list}), nil
+		return rest.OK(object{"servers": []object{}}), nil
 	}
 	q.Brief = brief
 	page, err := a.as(r).ListServers(ctx, q)
 	if err != nil {
 		return nil, err
 	}
+	list, views := make([]any, 0, len(page.Servers)), a.views(r)
 	for _, s := range page.Servers {
-		doc := object(nil)
 		if brief {
-			doc = serverBrief(r, s)
-		} else if doc, err = a.showServer(ctx, r, s, true); err != nil {
+			list = append(list, serverBrief(r, s))
+			continue
+		}
+		doc, err := views.show(ctx, s, true)
+		if err != nil {
 			return nil, err
 		}
 		list = append(list, doc)

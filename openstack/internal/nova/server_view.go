@@ -22,6 +22,7 @@ type serverView struct {
 	// userData is base64, or nil; only for who may see hosts.
 	userData any
 	listed   bool // in a list rather than alone
+	hostID   string
 }
 
 // serverFields are in every answer with a whole server, and alone in that of PUT before 2.75.
@@ -32,7 +33,7 @@ var serverFields = []field[*serverView]{
 	{name: "tenant_id", value: func(v *serverView) any { return v.ProjectID }},
 	{name: "user_id", value: func(v *serverView) any { return v.UserID }},
 	{name: "metadata", value: func(v *serverView) any { return orEmpty(v.Metadata) }},
-	{name: "hostId", value: func(v *serverView) any { return hostID(v.ProjectID, v.Host) }},
+	{name: "hostId", value: func(v *serverView) any { return v.hostID }},
 	{name: "image", value: func(v *serverView) any { return v.image() }},
 	{name: "flavor", until: 46, value: func(v *serverView) any { return v.flavorLink() }},
 	{name: "flavor", since: 47, value: func(v *serverView) any { return v.flavor() }},
@@ -113,27 +114,50 @@ func serverBrief(r *rest.Request, s *compute.Server) object {
 	return object{"id": s.ID, "name": s.Name, "links": r.Links("/servers/" + s.ID)}
 }
 
+// serverViews shows the servers of one answer; what they share is found once.
+type serverViews struct {
+	r   *rest.Request
+	svc *compute.Service
+	// hosts tells for each project whether the caller may see where its servers run.
+	hosts   map[string]bool
+	hostIDs map[[2]string]string // by project and host
+}
+
+func (a *api) views(r *rest.Request) *serverViews {
+	return &serverViews{r: r, svc: a.as(r), hosts: map[string]bool{}, hostIDs: map[[2]string]string{}}
+}
+
 // show returns the whole server.
-func (a *api) showServer(ctx context.Context, r *rest.Request, s *compute.Server, listed bool) (object, error) {
-	v, err := a.viewOf(ctx, r, s, listed)
+func (s *serverViews) show(ctx context.Context, server *compute.Server, listed bool) (rest.Doc, error) {
+	v, err := s.of(ctx, server, listed)
 	if err != nil {
 		return nil, err
 	}
-	doc := show(make(object, len(serverFields)+len(moreServerFields)), serverFields, v, minor(r))
-	return show(doc, moreServerFields, v, minor(r)), nil
+	doc := write(make(rest.Doc, 0, len(serverFields)+len(moreServerFields)), serverFields, v, minor(s.r))
+	return write(doc, moreServerFields, v, minor(s.r)), nil
 }
 
-func (a *api) viewOf(ctx context.Context, r *rest.Request, s *compute.Server, listed bool) (*serverView, error) {
-	svc := a.as(r)
-	if !s.DeletedAt.IsZero() { // it is shown as it was when it went
-		gone := *s
+func (s *serverViews) of(ctx context.Context, server *compute.Server, listed bool) (*serverView, error) {
+	if !server.DeletedAt.IsZero() { // it is shown as it was when it went
+		gone := *server
 		gone.VMState, gone.TaskState, gone.PowerState = compute.Deleted, compute.NoTask, compute.PowerNone
-		gone.TerminatedAt = ended(s)
-		s = &gone
+		gone.TerminatedAt = ended(server)
+		server = &gone
 	}
-	v := &serverView{Server: s, r: r, hosts: svc.May("compute:server:get_host", s.ProjectID), listed: listed}
-	if v.hosts && r.AtLeast(3) && s.DeletedAt.IsZero() {
-		data, err := svc.UserData(ctx, s.ID)
+	hosts, known := s.hosts[server.ProjectID]
+	if !known {
+		hosts = s.svc.May("compute:server:get_host", server.ProjectID)
+		s.hosts[server.ProjectID] = hosts
+	}
+	at := [2]string{server.ProjectID, server.Host}
+	id, known := s.hostIDs[at]
+	if !known {
+		id = hostID(server.ProjectID, server.Host)
+		s.hostIDs[at] = id
+	}
+	v := &serverView{Server: server, r: s.r, hosts: hosts, listed: listed, hostID: id}
+	if v.hosts && s.r.AtLeast(3) && server.DeletedAt.IsZero() {
+		data, err := s.svc.UserData(ctx, server.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -164,7 +188,7 @@ func (v *serverView) image() any {
 	if v.ImageID == "" {
 		return ""
 	}
-	return object{"id": v.ImageID, "links": bookmark(v.r, "/images/"+v.ImageID)}
+	return rest.Doc{{Name: "id", Value: v.ImageID}, {Name: "links", Value: bookmark(v.r, "/images/"+v.ImageID)}}
 }
 
 func bookmark(r *rest.Request, path string) []rest.Link {
@@ -172,13 +196,13 @@ func bookmark(r *rest.Request, path string) []rest.Link {
 }
 
 func (v *serverView) flavorLink() any {
-	return object{"id": v.Flavor.ID, "links": bookmark(v.r, "/flavors/"+url.PathEscape(v.Flavor.ID))}
+	return rest.Doc{{Name: "id", Value: v.Flavor.ID}, {Name: "links", Value: bookmark(v.r, "/flavors/"+url.PathEscape(v.Flavor.ID))}}
 }
 
 func (v *serverView) flavor() any {
 	f := &v.Flavor
-	return object{"original_name": f.Name, "vcpus": f.VCPUs, "ram": f.MemoryMiB, "disk": f.DiskGiB,
-		"ephemeral": f.EphemeralGiB, "swap": f.SwapMiB, "extra_specs": orEmpty(f.ExtraSpecs)}
+	return rest.Doc{{Name: "original_name", Value: f.Name}, {Name: "vcpus", Value: f.VCPUs}, {Name: "ram", Value: f.MemoryMiB}, {Name: "disk", Value: f.DiskGiB},
+		{Name: "ephemeral", Value: f.EphemeralGiB}, {Name: "swap", Value: f.SwapMiB}, {Name: "extra_specs", Value: orEmpty(f.ExtraSpecs)}}
 }
 
 // progress is shown in these states only.
@@ -207,12 +231,11 @@ func (v *serverView) addresses(extended bool) object {
 		return doc
 	}
 	for _, a := range v.Addresses {
-		entry := object{"addr": a.Addr.String(), "version": ipVersion(a)}
+		entry := rest.Doc{{Name: "addr", Value: a.Addr.String()}, {Name: "version", Value: ipVersion(a)}}
 		if extended {
-			entry["OS-EXT-IPS:type"] = a.Type
-			entry["OS-EXT-IPS-MAC:mac_addr"] = a.MAC
+			entry = append(entry, rest.Field{Name: "OS-EXT-IPS:type", Value: a.Type}, rest.Field{Name: "OS-EXT-IPS-MAC:mac_addr", Value: a.MAC})
 		}
-		entries, _ := doc[a.Network].([]object)
+		entries, _ := doc[a.Network].([]rest.Doc)
 		doc[a.Network] = append(entries, entry)
 	}
 	return doc
@@ -229,9 +252,9 @@ func (v *serverView) securityGroups() any {
 	if len(v.GroupNames) == 0 {
 		return absent{}
 	}
-	out := make([]object, len(v.GroupNames))
+	out := make([]rest.Doc, len(v.GroupNames))
 	for i, n := range v.GroupNames {
-		out[i] = object{"name": n}
+		out[i] = rest.Doc{{Name: "name", Value: n}}
 	}
 	return out
 }

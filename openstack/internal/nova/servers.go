@@ -24,7 +24,7 @@ func (a *api) getServer(ctx context.Context, r *rest.Request) (*rest.Response, e
 	if err != nil {
 		return nil, err
 	}
-	doc, err := a.showServer(ctx, r, s, false)
+	doc, err := a.views(r).show(ctx, s, false)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (a *api) updateServer(ctx context.Context, r *rest.Request) (*rest.Response
 	if err != nil {
 		return nil, err
 	}
-	v, err := a.viewOf(ctx, r, s, false)
+	v, err := a.views(r).of(ctx, s, false)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,10 @@
 package nova
 
-import "hash/fnv"
+import (
+	"hash/fnv"
+
+	"github.com/nubecula/cloud/openstack/internal/rest"
+)
 
 // field is something shown of a T.
 type field[T any] struct {
@@ -23,6 +27,20 @@ func show[T any](doc object, fields []field[T], v T, minor int) object {
 		}
 		if value := f.value(v); value != any(absent{}) {
 			doc[f.name] = value
+		}
+	}
+	return doc
+}
+
+// write is show for lists, in which maps would cost too much.
+func write[T any](doc rest.Doc, fields []field[T], v T, minor int) rest.Doc {
+	for i := range fields {
+		f := &fields[i]
+		if minor < f.since || f.until != 0 && minor > f.until {
+			continue
+		}
+		if value := f.value(v); value != any(absent{}) {
+			doc = append(doc, rest.Field{Name: f.name, Value: value})
 		}
 	}
 	return doc

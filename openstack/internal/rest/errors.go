@@ -123,7 +123,7 @@ func (s Service) render(err error, status int, msg, accept string) (body []byte,
 		}
 		doc = map[string]any{"message": msg, "code": line, "title": title}
 	}
-	return encode(doc), "application/json"
+	return Encode(doc), "application/json"
 }
 
 // novaFault is the name under which Nova puts an error.

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nubecula/cloud/fault"
@@ -42,8 +43,9 @@ type Config struct {
 // Frame serves APIs. It is an http.Handler.
 type Frame struct {
 	Config
-	store  *store.Store
-	mounts []mounted // longest root first
+	store   *store.Store
+	mounts  []mounted // longest root first
+	buffers sync.Pool // of *[]byte, for answers
 }
 
 type mounted struct {

@@ -247,14 +247,3 @@ func unquote(b []byte) string {
 	}
 	return string(b)
 }
-
-// encode returns v as JSON. What the views return can always be encoded; a defect is shown as such.
-func encode(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic(fmt.Sprintf("rest: a reply cannot be encoded: %v", err))
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-}

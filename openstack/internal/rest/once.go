@@ -123,7 +123,7 @@ func keep(tx *store.Tx, id, digest string, resp *Response) error {
 	}
 	v := &reply{ID: id, Digest: digest, Status: resp.status(), Header: resp.Header, ExpiresAt: tx.Now().Add(keepReplies)}
 	if resp.Body != nil {
-		v.Body = tx.Seal(encode(resp.Body))
+		v.Body = tx.Seal(Encode(resp.Body))
 	}
 	return replies.Put(tx, v)
 }

@@ -87,8 +87,19 @@ func (c *call) answer(resp *Response) {
 		c.write(status, "", nil)
 		return
 	}
-	c.write(status, "application/json", encode(resp.Body))
+	buf, _ := c.f.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	*buf = appendJSON((*buf)[:0], resp.Body)
+	c.write(status, "application/json", *buf)
+	if cap(*buf) <= keepBuffer {
+		c.f.buffers.Put(buf)
+	}
 }
+
+// keepBuffer is the largest buffer that is kept for the next answer: a page of a thousand servers and more.
+const keepBuffer = 4 << 20
 
 func (c *call) write(status int, contentType string, body []byte) {
 	h := c.w.Header()
