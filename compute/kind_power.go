@@ -16,13 +16,24 @@ type powerState struct {
 	ServerID   string              `json:"server_id"`
 	HostID     string              `json:"host_id"`
 	Generation int64               `json:"generation"`
+	Turn       int64               `json:"turn,omitempty"` // of its first call; a Start behind a Stop has the next
 	Task       TaskState           `json:"task"`           // that it set
 	Seen       computedriver.Power `json:"seen,omitempty"` // after a failure; "" means that the host did not say
 	Missing    bool                `json:"missing,omitempty"`
 }
 
+// turns is how many an operation is given: one for its Stop, one for its Start.
+const turns = 2
+
 func (s *powerState) ref() computedriver.Ref {
-	return computedriver.Ref{ID: s.ServerID, Generation: s.Generation}
+	return computedriver.Ref{ID: s.ServerID, Generation: s.Generation, Turn: s.Turn}
+}
+
+// then is the ref of a Start that follows a Stop or Reboot of the same operation.
+func (s *powerState) then() computedriver.Ref {
+	r := s.ref()
+	r.Turn++
+	return r
 }
 
 // powerStep makes a step on the guest. When it fails, Undo looks what the guest does now.
@@ -80,15 +91,16 @@ func (c *core) rebootKind() engine.Kind[powerState] {
 	return c.powerKind("server.reboot", nil, "reboot.end", Active,
 		c.powerStep("reboot", func(ctx context.Context, h computedriver.Hypervisor, r *engine.Run[powerState]) error {
 			if soft, ok := computedriver.As[computedriver.Rebooter](h); ok {
-				if err := soft.Reboot(ctx, r.State.ref()); !fault.Is(err, fault.Conflict) {
+				if err := soft.Reboot(ctx, r.State.ref()); !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.Stale) {
 					return err
 				}
-				return h.Start(ctx, r.State.ref()) // it was off
+				return h.Start(ctx, r.State.then()) // it was off, or this step has run before, as far as here
 			}
-			if err := h.Stop(ctx, r.State.ref(), c.opt.StopGrace); err != nil {
+			// Stale: this step has run before, as far as the start.
+			if err := h.Stop(ctx, r.State.ref(), c.opt.StopGrace); err != nil && !fault.Is(err, fault.Stale) {
 				return err
 			}
-			return h.Start(ctx, r.State.ref())
+			return h.Start(ctx, r.State.then())
 		}))
 }
 
@@ -108,7 +120,7 @@ func (c *core) rebootHardKind() engine.Kind[powerState] {
 		}),
 		define,
 		c.powerStep("start", func(ctx context.Context, h computedriver.Hypervisor, r *engine.Run[powerState]) error {
-			return h.Start(ctx, r.State.ref())
+			return h.Start(ctx, r.State.then())
 		}))
 }
 

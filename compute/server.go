@@ -45,6 +45,7 @@ type Server struct {
 	HostID         string              `json:"host_id,omitempty"`        // "" while it has no host
 	Host           string              `json:"host,omitempty"`           // the host's name
 	Generation     int64               `json:"generation"`               // of the newest placement; 0 means none yet
+	Turn           int64               `json:"turn,omitempty"`           // the last that a start, stop or reboot was given
 	SchedulerHints map[string][]string `json:"scheduler_hints,omitempty"`
 
 	NICs           []NIC    `json:"nics,omitempty"` // in the guest's order

@@ -45,7 +45,8 @@ func (s *Service) power(ctx context.Context, action, id string, v verb, task Tas
 		if err := s.reachable(tx, srv); err != nil {
 			return err
 		}
-		if _, err := kind.Submit(tx, s.request(srv), powerState{ServerID: id, HostID: srv.HostID, Generation: srv.Generation, Task: task}); err != nil {
+		srv.Turn += turns
+		if _, err := kind.Submit(tx, s.request(srv), powerState{ServerID: id, HostID: srv.HostID, Generation: srv.Generation, Turn: srv.Turn, Task: task}); err != nil {
 			return err
 		}
 		srv.TaskState = task

@@ -17,6 +17,10 @@
 //
 // A host has at most one guest of an id. Start, Stop, Reboot and
 // ConsoleOutput of another generation than the defined one are Stale.
+//
+// Within a placement the turn orders Start, Stop and Reboot: the host keeps the
+// greatest turn that it was called with, and one with a smaller turn is Stale. So
+// a call that comes late - its caller was frozen or killed, and others went on - does not undo what came after it.
 package computedriver
 
 import (
@@ -115,10 +119,11 @@ type Mark struct {
 type Ref struct {
 	ID         string
 	Generation int64
+	Turn       int64 // of Start, Stop and Reboot, which grows with each operation; the others ignore it. 0 is the smallest
 }
 
-// Ref returns the Mark without its Cloud.
-func (m Mark) Ref() Ref { return Ref{m.ID, m.Generation} }
+// Ref returns the Mark without its Cloud, for turn 0.
+func (m Mark) Ref() Ref { return Ref{ID: m.ID, Generation: m.Generation} }
 
 // Host is a hypervisor host: facts, no verbs.
 type Host struct {

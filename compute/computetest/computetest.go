@@ -107,6 +107,7 @@ func Run(t *testing.T, h Harness) {
 		{"TombstoneBeforeDefine", testTombstoneBeforeDefine},
 		{"NewerGeneration", testNewerGeneration},
 		{"OtherGeneration", testOtherGeneration},
+		{"Turns", testTurns},
 		{"OtherCloud", testOtherCloud},
 		{"Mend", testMend},
 		{"Remember", testRemember},

@@ -150,4 +150,39 @@ func testRemember(f *fixture) {
 	f.d = f.open()
 	remember(f.cloud, 0, 1<<40)
 	remember(other, 0, 1)
+
+// testTurns: a call that comes late, its turn being over, changes nothing.
+func testTurns(f *fixture) {
+	g := f.running()
+	turn := func(n int64) computedriver.Ref {
+		return computedriver.Ref{ID: g.Mark.ID, Generation: g.Mark.Generation, Turn: n}
+	}
+	late := func(n int64) {
+		f.Helper()
+		f.code(fault.Stale, f.d.Start(f.ctx, turn(n)), "start of turn ", n)
+		f.code(fault.Stale, f.d.Stop(f.ctx, turn(n), 0), "stop of turn ", n)
+		f.code(fault.Stale, f.d.Stop(f.ctx, turn(n), f.h.Grace), "stop with grace of turn ", n)
+		if r, ok := computedriver.As[computedriver.Rebooter](f.d); ok {
+			f.code(fault.Stale, r.Reboot(f.ctx, turn(n)), "reboot of turn ", n)
+		}
+	}
+	require.NoError(f, f.d.Stop(f.ctx, turn(2), 0))
+	late(1)
+	f.want(g, computedriver.Off)
+	require.NoError(f, f.d.Stop(f.ctx, turn(2), 0), "the same turn again")
+	require.NoError(f, f.d.Start(f.ctx, turn(3)))
+	require.NoError(f, f.d.Start(f.ctx, turn(4)), "it runs already, and the turn counts all the same")
+	for range 2 {
+		late(2)
+		late(3)
+		f.want(g, computedriver.Running)
+		require.NoError(f, f.d.Close())
+		f.d = f.open()
+	}
+	require.NoError(f, f.d.Start(f.ctx, turn(4)))
+
+	g = at(g, g.Mark.Generation+1)
+	require.NoError(f, f.d.Define(f.ctx, g))
+	require.NoError(f, f.d.Start(f.ctx, turn(1)), "a new placement has turns of its own")
+	f.want(g, computedriver.Running)
 }

@@ -131,7 +131,11 @@ func (b *Backend) tryDefine(g computedriver.Guest, limit *computedriver.Host, fe
 		if err := b.specs.Put(m.ID, spec(g)); err != nil {
 			return err
 		}
-		return b.put(m.ID, old, guestDoc{Mark: m, Epoch: g.Epoch, Name: g.Name, Power: computedriver.Off, Uses: uses(g)})
+		doc := guestDoc{Mark: m, Epoch: g.Epoch, Name: g.Name, Power: computedriver.Off, Uses: uses(g)}
+		if found && old.Mark == m {
+			doc.Turn = old.Turn
+		}
+		return b.put(m.ID, old, doc)
 	})
 	if ready && err == nil && (old.Mark != m || old.Power == computedriver.Torn) {
 		b.did(m.ID, "defined", func(c *Counts) { c.Defines++ })
@@ -206,10 +210,13 @@ func (b *Backend) start(r computedriver.Ref, now time.Time) error {
 			return err
 		}
 		return b.changeLocked(r, func(g *guestDoc) (bool, error) {
-			switch g.Power {
-			case computedriver.Running:
-				return false, nil
-			case computedriver.Torn:
+			moved, err := g.take(r.Turn)
+			switch {
+			case err != nil:
+				return false, err
+			case g.Power == computedriver.Running:
+				return moved, nil
+			case g.Power == computedriver.Torn:
 				return false, fault.New(fault.Conflict, "it is only half defined; define it again")
 			}
 			started = true
@@ -227,8 +234,9 @@ func (b *Backend) start(r computedriver.Ref, now time.Time) error {
 func (b *Backend) stop(r computedriver.Ref, asked bool, now time.Time) error {
 	stopped := false
 	err := b.change(r, func(g *guestDoc) (bool, error) {
-		if g.Power == computedriver.Off || g.Power == computedriver.Torn {
-			return false, nil
+		moved, err := g.take(r.Turn)
+		if err != nil || g.Power == computedriver.Off || g.Power == computedriver.Torn {
+			return moved, err
 		}
 		if stopped = g.Power == computedriver.Running; stopped && asked {
 			g.log(now, shutDown)
@@ -252,6 +260,9 @@ func (b *Backend) isOff(r computedriver.Ref) (off bool, err error) {
 
 func (b *Backend) reboot(r computedriver.Ref, now time.Time) error {
 	return b.change(r, func(g *guestDoc) (bool, error) {
+		if _, err := g.take(r.Turn); err != nil {
+			return false, err
+		}
 		if g.Power != computedriver.Running {
 			return false, fault.New(fault.Conflict, "it is %s; start it instead", g.Power)
 		}

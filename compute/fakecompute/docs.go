@@ -27,6 +27,7 @@ type guestDoc struct {
 	Name   string              `json:"name"`
 	Power  computedriver.Power `json:"power"`
 	Uses   Usage               `json:"uses"`
+	Turn   int64               `json:"turn,omitempty"` // the greatest of Start, Stop and Reboot
 	Events []event             `json:"events,omitempty"`
 }
 
@@ -44,6 +45,16 @@ const (
 
 	keptEvents = 32 // older ones leave the console log
 )
+
+// take gives a call its turn; moved says that it is a new one.
+func (g *guestDoc) take(turn int64) (moved bool, err error) {
+	if turn < g.Turn {
+		return false, fault.New(fault.Stale, "turn %d was called, %d is older; stop", g.Turn, turn)
+	}
+	moved = turn > g.Turn
+	g.Turn = turn
+	return moved, nil
+}
 
 func (g *guestDoc) foreign() bool { return g.Mark == computedriver.Mark{} }
 

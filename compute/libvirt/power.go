@@ -17,10 +17,15 @@ const (
 	askAgain = 10 * time.Second       // a guest that still boots misses the power button
 )
 
-// with runs a call on a guest's domain, under the guest's lock.
+// with runs a call on a guest's domain, under the guest's lock, if its turn is not over.
 func (d *Driver) with(ctx context.Context, op string, r computedriver.Ref, call func(*libvirt.Domain) error) error {
 	_, err := do(ctx, d, op, r.ID, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, d.locked(ctx, r, call)
+		return struct{}{}, d.locked(ctx, r, func(dom *libvirt.Domain) error {
+			if err := d.state.take(r); err != nil {
+				return err
+			}
+			return call(dom)
+		})
 	})
 	return err
 }

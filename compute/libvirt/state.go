@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/id"
 	"github.com/nubecula/cloud/internal/statedir"
@@ -185,6 +186,28 @@ func (s state) remember(ctx context.Context, cloud string, epoch int64) (int64, 
 	}
 	defer unlock()
 	return atLeast(s.path("epochs", cloud), epoch)
+}
+
+// take raises the guest's turn, and refuses one that is over. The caller holds the guest's lock.
+func (s state) take(r computedriver.Ref) error {
+	path := filepath.Join(s.guest(r.ID), "turn")
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return statedir.Explain(path, err)
+	}
+	last := int64(0)
+	if err == nil {
+		if last, err = strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err != nil {
+			return fault.New(fault.Corrupt, "%s is not a turn: %q; remove it", path, b)
+		}
+	}
+	switch {
+	case r.Turn < last:
+		return fault.New(fault.Stale, "turn %d was called, %d is older", last, r.Turn)
+	case r.Turn == last:
+		return nil
+	}
+	return statedir.Replace(path, []byte(strconv.FormatInt(r.Turn, 10)+"\n"), true)
 }
 
 // install renames a finished file into place, for good.

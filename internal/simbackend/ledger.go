@@ -37,6 +37,7 @@ type ledger struct {
 	placements map[computedriver.Ref]*placed
 	tallies    map[string]*Tally
 	running    map[string]map[string]int64 // generation by server and host
+	turns      map[computedriver.Ref]int64 // the greatest that had an effect, by placement
 	graves     map[[2]string]int64         // greatest generation undefined, by host and server
 	newest     map[string]int64            // greatest generation defined anywhere, by server
 	unbound    map[string]int64            // greatest generation unbound, by port
@@ -53,7 +54,7 @@ type placed struct {
 
 func newLedger() *ledger {
 	return &ledger{effects: map[string]int{}, placements: map[computedriver.Ref]*placed{}, tallies: map[string]*Tally{},
-		running: map[string]map[string]int64{}, graves: map[[2]string]int64{}, newest: map[string]int64{},
+		running: map[string]map[string]int64{}, turns: map[computedriver.Ref]int64{}, graves: map[[2]string]int64{}, newest: map[string]int64{},
 		unbound: map[string]int64{}, removed: map[string]bool{}}
 }
 
@@ -106,6 +107,7 @@ func (l *ledger) started(host string, r computedriver.Ref) {
 	l.effects["Start"]++
 	l.tally(r.ID).Starts++
 	l.behindTombstone(host, r, "Start")
+	r = l.inTurn(host, r, "Start")
 	if p := l.placements[r]; p == nil || p.host != host {
 		l.violation("server %s generation %d was started on %s, where it was not defined", r.ID, r.Generation, host)
 	}
@@ -126,14 +128,27 @@ func (l *ledger) stopped(host string, r computedriver.Ref) {
 	defer l.mu.Unlock()
 	l.effects["Stop"]++
 	l.tally(r.ID).Stops++
+	l.inTurn(host, r, "Stop")
 	delete(l.running[r.ID], host)
 }
 
-func (l *ledger) rebooted(r computedriver.Ref) {
+func (l *ledger) rebooted(host string, r computedriver.Ref) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.effects["Reboot"]++
 	l.tally(r.ID).Reboots++
+	l.inTurn(host, r, "Reboot")
+}
+
+// inTurn notes the turn of an effect and returns the placement.
+func (l *ledger) inTurn(host string, r computedriver.Ref, what string) computedriver.Ref {
+	turn := r.Turn
+	r.Turn = 0
+	if last := l.turns[r]; last > turn {
+		l.violation("%s of server %s generation %d on %s in turn %d, after turn %d", what, r.ID, r.Generation, host, turn, last)
+	}
+	l.turns[r] = max(l.turns[r], turn)
+	return r
 }
 
 // undefined: the tombstone is there; effect says whether a guest went.

@@ -29,6 +29,11 @@ func TestViolations(t *testing.T) {
 		"two hosts":         {func(l *ledger) { l.defined("h", mark(1)); l.defined("i", mark(1)) }, "one placement, two hosts"},
 		"older after newer": {func(l *ledger) { l.defined("h", mark(2)); l.defined("i", mark(1)) }, "generation 1 was defined on i after generation 2"},
 		"not defined":       {func(l *ledger) { l.started("h", mark(1).Ref()) }, "where it was not defined"},
+		"late stop": {func(l *ledger) {
+			l.defined("h", mark(1))
+			l.started("h", computedriver.Ref{ID: "s", Generation: 1, Turn: 3})
+			l.stopped("h", computedriver.Ref{ID: "s", Generation: 1, Turn: 2})
+		}, "Stop of server s generation 1 on h in turn 2, after turn 3"},
 		"two clouds": {func(l *ledger) {
 			l.defined("h", mark(1))
 			l.defined("h", computedriver.Mark{Cloud: "d", ID: "s", Generation: 1})

@@ -89,7 +89,7 @@ func (s *Server) serveHosts() {
 		return none{}, s.onHost(r, "Reboot", ref.ID, func(ctx context.Context, h *host) error {
 			err := h.fake.Reboot(ctx, ref)
 			if err == nil {
-				s.ledger.rebooted(ref)
+				s.ledger.rebooted(h.name, ref)
 			}
 			return err
 		})
