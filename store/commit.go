@@ -160,6 +160,7 @@ func (s *Store) commitGroup(group []*job) {
 	var err error
 	for attempt := 0; ; attempt++ {
 		wrote, err = s.attempt(group)
+		s.note(err)
 		if !errors.Is(err, ErrConflict) {
 			break
 		}

@@ -17,7 +17,7 @@
 // share its commit (group commit): nobody - caller, reader, event feed,
 // OnCommit hook - sees any of them before it is durable, and if it fails, all of them fail or run again.
 //
-// Files: driver.go is what a database does; commit.go runs Updates; tx.go is what a closure works
+// Files: driver.go is what a database does; commit.go runs Updates; broken.go tells when a driver gives up; tx.go is what a closure works
 // with; collection.go, query.go and codec.go are typed documents; prepare.go and check.go keep
 // indexes true; seal.go and tombstone.go are secrets and deleted documents.
 package store
@@ -65,6 +65,9 @@ type Store struct {
 
 	unnotify func() // nil when the driver is no Notifier
 	saved    string // by Prepare
+
+	broken chan struct{}
+	cause  atomic.Pointer[error] // nil until broken is closed
 }
 
 // Stats counts what a Store has done since it was opened.
@@ -90,7 +93,8 @@ func New(d Driver, opt Options) (*Store, error) {
 	if opt.DecodedBytes == 0 {
 		opt.DecodedBytes = 8 << 20
 	}
-	s := &Store{kept: remembers{limit: max(0, opt.DecodedBytes)}, d: d, opt: opt, aead: aead, queue: make(chan *job, opt.Group), stop: make(chan struct{}), done: make(chan struct{})}
+	s := &Store{kept: remembers{limit: max(0, opt.DecodedBytes)}, d: d, opt: opt, aead: aead, queue: make(chan *job, opt.Group), stop: make(chan struct{}), done: make(chan struct{}),
+		broken: make(chan struct{})}
 	s.renewPulse()
 	if n, ok := d.(Notifier); ok {
 		s.unnotify = n.Notify(s.renewPulse)
@@ -162,7 +166,8 @@ func (s *Store) beginRead(ctx context.Context) (Txn, error) {
 	case <-s.stop:
 		return nil, errClosed()
 	default:
-		return s.d.Begin(ctx, false)
+		txn, err := s.d.Begin(ctx, false)
+		return txn, s.note(err)
 	}
 }
 

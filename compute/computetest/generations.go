@@ -150,6 +150,7 @@ func testRemember(f *fixture) {
 	f.d = f.open()
 	remember(f.cloud, 0, 1<<40)
 	remember(other, 0, 1)
+}
 
 // testTurns: a call that comes late, its turn being over, changes nothing.
 func testTurns(f *fixture) {

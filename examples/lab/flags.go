@@ -28,9 +28,9 @@ func parse(args []string) (config, error) {
 	f := flag.NewFlagSet("lab", flag.ContinueOnError)
 	f.StringVar(&c.listen, "listen", "127.0.0.1:8774", "address and port to serve the APIs on")
 	f.StringVar(&c.data, "data", "", "directory for all state (default: nubecula in the user's state directory)")
-	f.StringVar(&c.hypervisor, "hypervisor", "fake", "fake, or libvirt (needs a build with -tags libvirt,libvirt_dlopen)")
-	f.IntVar(&c.hosts, "hosts", 3, "number of fake hosts, of 64 vCPUs, 256 GiB of memory and 4 TiB of disk each")
-	f.Func("uri", "libvirt `URI` of a host; may be given several times (default qemu:///system)", func(s string) error {
+	f.StringVar(&c.hypervisor, "hypervisor", "fake", "fake; libvirt (needs a build with -tags libvirt,libvirt_dlopen); or sim: fake hosts in another process, see internal/simbackend")
+	f.IntVar(&c.hosts, "hosts", 3, "number of fake or simulated hosts, of 64 vCPUs, 256 GiB of memory and 4 TiB of disk each")
+	f.Func("uri", "libvirt `URI` of a host; may be given several times (default qemu:///system); with sim, the backend's socket", func(s string) error {
 		c.uris = append(c.uris, s)
 		return nil
 	})
@@ -44,8 +44,11 @@ func parse(args []string) (config, error) {
 	if f.NArg() > 0 {
 		errs = append(errs, fmt.Errorf("unexpected argument %q: flags, or one of health, check, backup, restore and log-level first; see -h", f.Arg(0)))
 	}
-	if c.hypervisor != "fake" && c.hypervisor != "libvirt" {
-		errs = append(errs, fmt.Errorf("-hypervisor %q: use fake or libvirt", c.hypervisor))
+	switch {
+	case c.hypervisor == "sim" && len(c.uris) != 1:
+		errs = append(errs, errors.New("-hypervisor sim: name the simulated backend's socket with one -uri"))
+	case c.hypervisor != "fake" && c.hypervisor != "libvirt" && c.hypervisor != "sim":
+		errs = append(errs, fmt.Errorf("-hypervisor %q: use fake, libvirt or sim", c.hypervisor))
 	}
 	if c.hosts < 1 || c.hosts > 10000 {
 		errs = append(errs, fmt.Errorf("-hosts %d: use 1 to 10000", c.hosts))

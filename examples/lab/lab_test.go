@@ -20,7 +20,13 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nubecula/cloud"
+	"github.com/nubecula/cloud/image/fakeimage"
 	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/network/fakenetwork"
+	"github.com/nubecula/cloud/store"
+	"github.com/nubecula/cloud/store/chaos"
+	"github.com/nubecula/cloud/store/memory"
 )
 
 // start runs the lab until stop, which returns run's error. The URL is the one of openrc.
@@ -209,6 +215,10 @@ func TestParse(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "/home/me/.local/state/nubecula", c.data)
 	require.Equal(t, []string{"qemu:///a", "qemu:///b"}, c.uris)
+	_, err = parse([]string{"-hypervisor", "sim"})
+	require.ErrorContains(t, err, "-uri")
+	_, err = parse([]string{"-hypervisor", "sim", "-uri", "/run/sim"})
+	require.NoError(t, err)
 	_, err = parse([]string{"-hypervisor", "xen", "-hosts", "0", "-listen", "nowhere", "-log", "loud", "extra"})
 	for _, word := range []string{"xen", "-hosts 0", "nowhere", "loud", "extra"} {
 		require.ErrorContains(t, err, word)
@@ -227,4 +237,30 @@ func TestAddress(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	require.Equal(t, "http://"+l.Addr().String(), got)
+}
+
+// TestStoreBreaks: a lab whose store has failed ends with a reason, for its supervisor to start it again.
+func TestStoreBreaks(t *testing.T) {
+	t.Parallel()
+	db := chaos.New(memory.New(nil), nil)
+	s, err := store.New(db, store.Options{Key: store.NewKey()})
+	require.NoError(t, err)
+	network, err := fakenetwork.New(fakenetwork.Options{})
+	require.NoError(t, err)
+	images, err := fakeimage.New(fakeimage.Options{})
+	require.NoError(t, err)
+	c, err := cloud.New(t.Context(), cloud.Options{Store: s, Network: network, Images: images})
+	require.NoError(t, err)
+	defer c.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() { done <- serve(t.Context(), c, l) }()
+	db.Crash()
+	require.Error(t, s.View(t.Context(), func(*store.Tx) error { return nil }))
+	err = <-done
+	require.ErrorIs(t, err, store.ErrBroken)
+	require.ErrorContains(t, err, "start the lab again")
+	_, err = net.Dial("tcp", l.Addr().String())
+	require.Error(t, err, "nobody is let in any more")
 }

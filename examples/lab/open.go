@@ -14,6 +14,7 @@ import (
 	"github.com/nubecula/cloud/compute/fakecompute"
 	"github.com/nubecula/cloud/compute/libvirt"
 	"github.com/nubecula/cloud/image/fileimage"
+	"github.com/nubecula/cloud/internal/simbackend"
 	"github.com/nubecula/cloud/network/fakenetwork"
 	"github.com/nubecula/cloud/network/hostnet"
 	"github.com/nubecula/cloud/network/networkdriver"
@@ -99,6 +100,10 @@ func hypervisors(cfg config, in func(...string) string) (list []compute.Hypervis
 	}
 	for i := range cfg.hosts {
 		name := fmt.Sprintf("host-%d", i+1)
+		if cfg.hypervisor == "sim" {
+			list = append(list, compute.Hypervisor{Driver: simbackend.NewHypervisor(cfg.uris[0], name)})
+			continue
+		}
 		h, err := fakecompute.New(fakecompute.Options{Name: name, Dir: in("hosts", name)})
 		if err != nil {
 			return list, err
@@ -109,8 +114,11 @@ func hypervisors(cfg config, in func(...string) string) (list []compute.Hypervis
 }
 
 func provider(cfg config, in func(...string) string) (networkdriver.Provider, error) {
-	if cfg.hypervisor == "libvirt" {
+	switch cfg.hypervisor {
+	case "libvirt":
 		return hostnet.New(hostnet.Options{StateDir: in("network"), User: cfg.bridge == "", Bridge: cfg.bridge})
+	case "sim":
+		return simbackend.NewProvider(cfg.uris[0]), nil
 	}
 	return fakenetwork.New(fakenetwork.Options{Dir: in("network")})
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nubecula/cloud"
 	"github.com/nubecula/cloud/openstack"
 	"github.com/nubecula/cloud/operator"
 )
@@ -54,13 +55,20 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 			return err
 		}
 	}
+	fmt.Fprintln(out, greeting(cfg, url))
+	return serve(ctx, c, listener)
+}
+
+// serve answers on the listener until ctx ends or the store has failed.
+func serve(ctx context.Context, c *cloud.Cloud, listener net.Listener) error {
 	server := openstack.Server(openstack.Handler(c, nil))
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	fmt.Fprintln(out, greeting(cfg, url))
 	select {
 	case err := <-served:
 		return err
+	case <-c.Store().Broken():
+		return errors.Join(fmt.Errorf("the store has failed and must be opened again; nothing that was answered is lost: start the lab again: %w", c.Store().Cause()), server.Close())
 	case <-ctx.Done():
 	}
 	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -111,8 +119,11 @@ func address(listen string) (string, net.Listener, error) {
 
 func greeting(cfg config, url string) string {
 	hosts := fmt.Sprintf("%d fake hosts", cfg.hosts)
-	if cfg.hypervisor == "libvirt" {
+	switch cfg.hypervisor {
+	case "libvirt":
 		hosts = "libvirt at " + strings.Join(cfg.uris, ", ")
+	case "sim":
+		hosts = fmt.Sprintf("%d simulated hosts at %s", cfg.hosts, cfg.uris[0])
 	}
 	return fmt.Sprintf(`Nubecula is up at %s with %s; its state is in %s
 
