@@ -7,15 +7,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"time"
 )
 
-// client speaks to the lab for the user demo, and does not take silence for an answer.
+// client speaks to a control plane for the user demo, and does not take silence for an answer.
 type client struct {
 	*record
-	url     string
+	urls    []string      // of all replicas
+	at      *atomic.Int64 // which of them; another after each that does not answer
 	token   string
 	network string // id of the network "private"
 	image   string // id of the image "tiny"
@@ -40,20 +41,26 @@ func (r reply) into(v any) error {
 	return nil
 }
 
-// call repeats a request, with the same idempotency key, until it is answered: the lab may be down, die
+// fork returns a client that chooses its replica by itself.
+func (c *client) fork(number int) *client {
+	out := *c
+	out.at = &atomic.Int64{}
+	out.at.Store(int64(number))
+	return &out
+}
+
+func (c *client) url() string { return c.urls[int(c.at.Load())%len(c.urls)] }
+
+// call repeats a request, with the same idempotency key, until it is answered: the control plane may be down, die
 // meanwhile, or ask to be called later. An error only means that ctx has ended.
 func (c *client) call(ctx context.Context, method, path, key string, body []byte) (reply, error) {
 	for try := 1; ; try++ {
 		r, err := c.once(ctx, method, path, key, body)
-		if err != nil {
-			if err := sleep(ctx, 50*time.Millisecond); err != nil {
-				return r, err
+		if err != nil || r.later() {
+			if err == nil {
+				c.count("answers that say later: " + r.why())
 			}
-			continue
-		}
-		switch r.status {
-		case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusGatewayTimeout:
-			c.count(fmt.Sprintf("answers %d", r.status))
+			c.at.Add(1)
 			if err := sleep(ctx, 50*time.Millisecond); err != nil {
 				return r, err
 			}
@@ -72,8 +79,29 @@ func (c *client) call(ctx context.Context, method, path, key string, body []byte
 	}
 }
 
+// later reports whether an answer asks for the same request again.
+func (r reply) later() bool {
+	switch r.status {
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusGatewayTimeout:
+		return true
+	}
+	return r.full() || r.status == http.StatusConflict && strings.Contains(string(r.body), "does not answer since")
+}
+
+// full reports whether a request was refused because a disk is full.
+func (r reply) full() bool {
+	return r.status >= 400 && (strings.Contains(string(r.body), " is full") || strings.Contains(string(r.body), "no space left"))
+}
+
+func (r reply) why() string {
+	if r.full() {
+		return fmt.Sprintf("%d, the disk is full", r.status)
+	}
+	return fmt.Sprint(r.status)
+}
+
 func (c *client) once(ctx context.Context, method, path, key string, body []byte) (r reply, err error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, c.url()+path, bytes.NewReader(body))
 	if err != nil {
 		return r, err
 	}
@@ -96,25 +124,23 @@ func (c *client) once(ctx context.Context, method, path, key string, body []byte
 	return r, err
 }
 
-// login waits for the lab's first start and gets a token, which outlives every kill.
-func login(ctx context.Context, l *lab, r *record) (*client, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+// login waits for the first start, asking one replica before the others, and gets a token, which outlives every kill.
+func login(ctx context.Context, w *world, at int) (*client, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	c := &client{record: r, url: "http://" + l.address, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	c := &client{record: w.record, urls: w.urls, at: &atomic.Int64{},
+		http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	c.at.Store(int64(at))
 	if _, err := c.call(ctx, "GET", "/v3", "", nil); err != nil {
-		return nil, fmt.Errorf("the lab does not answer: %w; see %s", err, l.log.Name())
+		return nil, fmt.Errorf("the control plane does not answer: %w; see the logs in %s", err, w.dir)
 	}
-	var passwords struct{ Demo string }
-	text, err := os.ReadFile(filepath.Join(l.data, "passwords.json"))
-	if err == nil {
-		err = json.Unmarshal(text, &passwords)
-	}
+	password, err := w.password()
 	if err != nil {
 		return nil, err
 	}
 	domain := fields{"id": "default"}
 	a, err := c.call(ctx, "POST", "/v3/auth/tokens", "", encode(fields{"auth": fields{
-		"identity": fields{"methods": []string{"password"}, "password": fields{"user": fields{"name": "demo", "domain": domain, "password": passwords.Demo}}},
+		"identity": fields{"methods": []string{"password"}, "password": fields{"user": fields{"name": "demo", "domain": domain, "password": password}}},
 		"scope":    fields{"project": fields{"name": "demo", "domain": domain}},
 	}}))
 	if err != nil {
@@ -171,15 +197,18 @@ func (c *client) get(ctx context.Context, id string) (s server, err error) {
 	return body.Server, nil
 }
 
-// settled waits until nothing is being done to the server, a minute at most.
+// patience is how long a server may be in a transitional state, on a machine with other work to do.
+const patience = 3 * time.Minute
+
+// settled waits until nothing is being done to the server.
 func (c *client) settled(ctx context.Context, id string) (server, error) {
-	for end := time.Now().Add(time.Minute); ; {
+	for end := time.Now().Add(patience); ; {
 		s, err := c.get(ctx, id)
 		if err != nil || !s.busy() {
 			return s, err
 		}
 		if time.Now().After(end) {
-			c.problem("server %s is stuck: a minute in status %s", id, s.Status)
+			c.problem("server %s is stuck: %s in status %s", id, patience, s.Status)
 			return s, nil
 		}
 		if err := sleep(ctx, 20*time.Millisecond); err != nil {

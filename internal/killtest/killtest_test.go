@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/nubecula/cloud/compute"
 	"github.com/nubecula/cloud/compute/computedriver"
+	"github.com/nubecula/cloud/internal/simbackend"
 )
 
 func TestParse(t *testing.T) {
@@ -22,13 +24,21 @@ func TestParse(t *testing.T) {
 	c, err := parse(nil)
 	require.NoError(t, err)
 	require.NotZero(t, c.seed)
-	c.seed = 0
+	require.Equal(t, "kill", c.modes[0].name)
+	c.seed, c.modes = 0, nil
 	require.Equal(t, config{kills: 200, clients: 16}, c)
+	c, err = parse([]string{"-mode", "clock,full"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"clock", "full"}, []string{c.modes[0].name, c.modes[1].name})
+	c, err = parse([]string{"-mode", "all"})
+	require.NoError(t, err)
+	require.Len(t, c.modes, len(modes()))
 	c, err = parse([]string{"-kills", "3", "-clients", "2", "-for", "1m", "-seed", "9", "-dir", "/d"})
 	require.NoError(t, err)
+	c.modes = nil
 	require.Equal(t, config{kills: 3, clients: 2, limit: time.Minute, seed: 9, dir: "/d"}, c)
-	_, err = parse([]string{"-kills", "0", "-clients", "0", "-for", "-1s", "extra"})
-	for _, word := range []string{"-kills 0", "-clients 0", "-for -1s", "extra"} {
+	_, err = parse([]string{"-mode", "kill,fire", "-kills", "0", "-clients", "0", "-for", "-1s", "extra"})
+	for _, word := range []string{"-mode fire", "-kills 0", "-clients 0", "-for -1s", "extra"} {
 		require.ErrorContains(t, err, word)
 	}
 }
@@ -105,11 +115,12 @@ func TestRecord(t *testing.T) {
 func TestCall(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
-	var keys []string
+	var keys, paths []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		keys = append(keys, r.Header.Get("Idempotency-Key"))
+		paths = append(paths, r.URL.Path)
 		switch len(keys) {
 		case 1:
 			panic(http.ErrAbortHandler) // the lab dies
@@ -124,12 +135,13 @@ func TestCall(t *testing.T) {
 	}))
 	defer s.Close()
 	var out strings.Builder
-	c := &client{record: newRecord(&out), url: s.URL, http: s.Client()}
+	c := &client{record: newRecord(&out), urls: []string{s.URL, s.URL + "/other"}, at: &atomic.Int64{}, http: s.Client()}
 	a, err := c.call(t.Context(), "POST", "/x", "key", nil)
 	require.NoError(t, err)
 	require.Equal(t, "200 done", a.String())
 	require.Equal(t, []string{"key", "key", "key"}, keys)
-	require.Equal(t, map[string]int{"answers 503": 1, "requests sent again": 1, "answers replayed: the effect was there, its answer lost": 1}, c.counts)
+	require.Equal(t, []string{"/x", "/other/x", "/x"}, paths, "it tries the next replica")
+	require.Equal(t, map[string]int{"answers that say later: 503": 1, "requests sent again": 1, "answers replayed: the effect was there, its answer lost": 1}, c.counts)
 	require.Zero(t, c.problemCount())
 	_, err = c.call(t.Context(), "POST", "/x", "key", nil)
 	require.NoError(t, err)
@@ -139,6 +151,42 @@ func TestCall(t *testing.T) {
 	cancel()
 	_, err = c.call(ctx, "GET", "/x", "", nil)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestFull(t *testing.T) {
+	t.Parallel()
+	require.True(t, reply{status: 413, body: []byte("the disk that holds x is full: free some space")}.later())
+	require.False(t, reply{status: 413, body: []byte("too large")}.later())
+	require.False(t, reply{status: 200, body: []byte("my name is full")}.later())
+}
+
+func TestMisdone(t *testing.T) {
+	t.Parallel()
+	there := func(id string) bool { return id != "gone" }
+	for name, c := range map[string]struct {
+		id      string
+		owed, d simbackend.Tally
+		want    string
+		again   int
+	}{
+		"right":          {"a", simbackend.Tally{Starts: 2, Stops: 1, Reboots: 1}, simbackend.Tally{Placements: 1, Starts: 2, Stops: 1, Reboots: 1}, "", 0},
+		"twice":          {"a", simbackend.Tally{Starts: 1}, simbackend.Tally{Placements: 1, Starts: 2}, "started 2 times", 0},
+		"elsewhere":      {"a", simbackend.Tally{Starts: 1}, simbackend.Tally{Placements: 2, Starts: 2}, "", 0},
+		"lost":           {"a", simbackend.Tally{Starts: 1}, simbackend.Tally{}, "started 0", 0},
+		"deleted":        {"gone", simbackend.Tally{Starts: 1}, simbackend.Tally{}, "", 0},
+		"deleted, twice": {"gone", simbackend.Tally{Starts: 1}, simbackend.Tally{Placements: 1, Starts: 2}, "started 2 times", 0},
+		"asked again":    {"a", simbackend.Tally{Starts: 1, Reboots: 1}, simbackend.Tally{Placements: 1, Starts: 1, Reboots: 3}, "", 2},
+		"not asked":      {"a", simbackend.Tally{Starts: 1}, simbackend.Tally{Placements: 1, Starts: 1, Reboots: 1}, "nobody had asked", 1},
+	} {
+		out, again := misdone(map[string]simbackend.Tally{c.id: c.owed}, map[string]simbackend.Tally{c.id: c.d}, there)
+		require.Equal(t, c.again, again, name)
+		if c.want == "" {
+			require.Empty(t, out, name)
+			continue
+		}
+		require.Len(t, out, 1, name)
+		require.Contains(t, out[0], c.want, name)
+	}
 }
 
 func TestFreeAddress(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	mrand "math/rand/v2"
 	"net/http"
 	"slices"
+
+	"github.com/nubecula/cloud/internal/simbackend"
 )
 
 // What a client keeps at most, so that a long run does not fill the disk.
@@ -131,6 +133,7 @@ func (w *worker) create(ctx context.Context) error {
 	s.id = body.Server.ID
 	w.expect(s.object)
 	w.acted(s.id, "create")
+	w.owe(s.id, simbackend.Tally{Starts: 1})
 	w.count("servers created")
 	w.servers = append(w.servers, s)
 	if w.random.IntN(2) == 0 {
@@ -158,15 +161,17 @@ func (w *worker) act(ctx context.Context) error {
 		return err
 	}
 	o := &w.servers[i]
-	name, body, state := "start", fields{"os-start": nil}, "ACTIVE"
+	name, body, state, effect := "start", fields{"os-start": nil}, "ACTIVE", simbackend.Tally{Starts: 1}
 	if o.state == "ACTIVE" {
 		switch w.random.IntN(3) {
 		case 0:
-			name, body, state = "stop", fields{"os-stop": nil}, "SHUTOFF"
+			name, body, state, effect = "stop", fields{"os-stop": nil}, "SHUTOFF", simbackend.Tally{Stops: 1}
 		case 1:
 			name, body = "reboot", fields{"reboot": fields{"type": "SOFT"}}
+			effect = simbackend.Tally{Reboots: 1}
 		case 2:
 			name, body = "reboot", fields{"reboot": fields{"type": "HARD"}}
+			effect = simbackend.Tally{Starts: 1, Stops: 1}
 		}
 	}
 	_, ok, err := w.change(ctx, "POST", "/compute/v2.1/servers/"+o.id+"/action", encode(body), http.StatusAccepted)
@@ -176,6 +181,7 @@ func (w *worker) act(ctx context.Context) error {
 	o.state = state
 	w.expect(o.object)
 	w.acted(o.id, name)
+	w.owe(o.id, effect)
 	w.count("servers: " + name)
 	return nil
 }

@@ -1,12 +1,19 @@
-// Command killtest kills the lab with SIGKILL at random moments while clients
-// work with it, starts it again, and then looks for what got stuck, leaked,
-// lost or done twice.
+// Command killtest makes a control plane suffer while clients work with it,
+// and then looks for what got stuck, leaked, lost or done twice.
 //
-//	go run ./internal/killtest [-kills N] [-clients N] [-for D] [-seed N] [-dir DIR]
+//	go run ./internal/killtest [-mode LIST] [-kills N] [-clients N] [-for D] [-seed N] [-dir DIR]
 //
-// The lab is the real one, built and run as a process of its own, on sqlite
-// that waits for the disk. Its hosts and network are the fakes in files, which
-// outlive it, as real ones would. The clients create servers with ports, stop,
+// Modes: kill, the lab is killed with SIGKILL at random moments and started
+// again; full, its disk is full again and again (Linux, root); eio, calls of the
+// store's driver fail as a broken disk lets them; clock, the clock jumps; replicas,
+// three of them share a PostgreSQL 15, which is started here, and each dies,
+// freezes or loses the database in turn, or the database restarts.
+// doc/design/060-kill-tests.md says what is promised in each.
+//
+// The control plane is a process of its own: the real lab, or, where faults
+// must be put into it, internal/killtest/node. Hosts and network are in another
+// process (internal/simbackend) that outlives it, answers late, fails, loses answers
+// and counts what really happened. The clients create servers with ports, stop,
 // start, reboot and delete them, and upload images. They remember every answer
 // they got, and repeat a request whose answer was lost with the same
 // Idempotency-Key until there is one: in the end they know exactly what must be
@@ -24,10 +31,14 @@ import (
 	mrand "math/rand/v2"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
+	"text/tabwriter"
 	"time"
+
+	"github.com/nubecula/cloud/internal/simbackend"
 )
 
 func main() {
@@ -42,6 +53,7 @@ func main() {
 
 // config is the command line.
 type config struct {
+	modes   []mode
 	kills   int
 	clients int
 	limit   time.Duration // no more kills after it; 0 means none
@@ -52,9 +64,10 @@ type config struct {
 func parse(args []string) (config, error) {
 	var c config
 	f := flag.NewFlagSet("killtest", flag.ContinueOnError)
-	f.IntVar(&c.kills, "kills", 200, "how often the lab is killed")
+	names := f.String("mode", "kill", "what is done, separated by commas: kill, full, eio, clock, replicas; or all")
+	f.IntVar(&c.kills, "kills", 200, "how often it is done")
 	f.IntVar(&c.clients, "clients", 16, "how many clients work at a time")
-	f.DurationVar(&c.limit, "for", 0, "stop killing after this time, even if -kills is not reached (default: no limit)")
+	f.DurationVar(&c.limit, "for", 0, "stop each mode after this time, even if -kills is not reached (default: no limit)")
 	f.Uint64Var(&c.seed, "seed", 0, "repeats the choices of a run, though not its timing (default: a new one)")
 	f.StringVar(&c.dir, "dir", "", "directory to work in (default: the one for temporary files)")
 	if err := f.Parse(args); err != nil {
@@ -63,6 +76,11 @@ func parse(args []string) (config, error) {
 	var errs []error
 	if f.NArg() > 0 {
 		errs = append(errs, fmt.Errorf("unexpected argument %q: flags only, see -h", f.Arg(0)))
+	}
+	var unknown []string
+	c.modes, unknown = choose(*names)
+	if len(unknown) > 0 {
+		errs = append(errs, fmt.Errorf("-mode %s: use kill, full, eio, clock, replicas or all", strings.Join(unknown, ",")))
 	}
 	if c.kills < 1 {
 		errs = append(errs, fmt.Errorf("-kills %d: use 1 or more", c.kills))
@@ -81,51 +99,105 @@ func parse(args []string) (config, error) {
 	return c, errors.Join(errs...)
 }
 
+// choose returns the modes of a list of names, and the names that are none.
+func choose(names string) (out []mode, unknown []string) {
+	all := modes()
+	if names == "all" {
+		return all, nil
+	}
+	for _, name := range strings.Split(names, ",") {
+		i := slices.IndexFunc(all, func(m mode) bool { return m.name == name })
+		if i < 0 {
+			unknown = append(unknown, name)
+			continue
+		}
+		out = append(out, all[i])
+	}
+	return out, unknown
+}
+
 func run(ctx context.Context, args []string) (err error) {
 	cfg, err := parse(args)
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(cfg.dir, "nubecula-killtest-")
-	if err != nil {
-		return err
+	var lines []string
+	problems := 0
+	for _, m := range cfg.modes {
+		if m.missing != nil && m.missing() != "" {
+			fmt.Printf("SKIP: mode %s: %s\n", m.name, m.missing())
+			lines = append(lines, fmt.Sprintf("%s\t%s\tskipped: %s\t\t\t\t", m.name, m.what, m.missing()))
+			continue
+		}
+		r, took, err := runMode(ctx, cfg, m)
+		if err != nil {
+			return fmt.Errorf("mode %s: %w", m.name, err)
+		}
+		problems += r.problemCount()
+		lines = append(lines, r.summary(m, took))
 	}
-	fmt.Printf("seed %d, %d kills, %d clients, in %s\n", cfg.seed, cfg.kills, cfg.clients, dir)
-	r := newRecord(os.Stdout)
-	began := time.Now()
-	if err := test(ctx, cfg, dir, r); err != nil {
-		return fmt.Errorf("%w; its files are kept in %s", err, dir)
+	tw := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "\nMODE\tWHAT HAPPENS\tTIMES\tWRITES ANSWERED\tCHECKED\tWRONG\tSECONDS")
+	for _, line := range lines {
+		fmt.Fprintln(tw, line)
 	}
-	r.print(os.Stdout, time.Since(began))
-	if n := r.problemCount(); n > 0 {
-		return fmt.Errorf("%d problems with -seed %d; the lab's files and log are kept in %s", n, cfg.seed, dir)
+	tw.Flush()
+	if problems > 0 {
+		return fmt.Errorf("%d problems", problems)
 	}
-	return os.RemoveAll(dir)
+	return nil
 }
 
-// test does the whole run; what is wrong with the lab goes into the record, an error means that there was no test.
-func test(ctx context.Context, cfg config, dir string, r *record) (err error) {
+// runMode does one mode in a directory of its own, which stays when something was wrong.
+func runMode(ctx context.Context, cfg config, m mode) (*record, time.Duration, error) {
+	dir, err := os.MkdirTemp(cfg.dir, "nubecula-killtest-")
+	if err != nil {
+		return nil, 0, err
+	}
+	fmt.Printf("mode %s: %s %d times, %d clients, seed %d, in %s\n", m.name, m.what, cfg.kills, cfg.clients, cfg.seed, dir)
+	r := newRecord(os.Stdout)
+	began := time.Now()
+	if err := test(ctx, cfg, m, dir, r); err != nil {
+		return r, 0, fmt.Errorf("%w; its files are kept in %s", err, dir)
+	}
+	took := time.Since(began)
+	r.print(os.Stdout, took)
+	if r.problemCount() > 0 {
+		fmt.Printf("files and logs of -mode %s -seed %d are kept in %s\n", m.name, cfg.seed, dir)
+		return r, took, nil
+	}
+	return r, took, os.RemoveAll(dir)
+}
+
+// test does one mode; what is wrong with the control plane goes into the record, an error means that there was no test.
+func test(ctx context.Context, cfg config, m mode, dir string, r *record) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l, err := newLab(ctx, dir)
+	w, err := newWorld(ctx, cfg, dir, r)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.end()) }()
-	if err := l.start(); err != nil {
+	defer func() { err = errors.Join(err, w.end()) }()
+	if err := m.prepare(ctx, w); err != nil {
 		return err
 	}
-	c, err := login(ctx, l, r)
+	if err := w.start(ctx); err != nil {
+		return err
+	}
+	c, err := login(ctx, w, 0)
 	if err != nil {
+		return err
+	}
+	if err := w.control.SetFaults(ctx, simbackend.Rough()...); err != nil {
 		return err
 	}
 	var clients sync.WaitGroup
 	stop := make(chan struct{})
 	for i := range cfg.clients {
-		w := &worker{client: c, number: i, random: mrand.New(mrand.NewPCG(cfg.seed, uint64(i)))}
+		w := &worker{client: c.fork(i), number: i, random: mrand.New(mrand.NewPCG(cfg.seed, uint64(i)))}
 		clients.Go(func() { w.work(ctx, stop) })
 	}
-	err = killing(ctx, cfg, l, r)
+	err = suffer(ctx, cfg, m, w)
 	close(stop)
 	if err != nil {
 		cancel()
@@ -134,36 +206,29 @@ func test(ctx context.Context, cfg config, dir string, r *record) (err error) {
 	}
 	clients.Wait()
 	c.settle(ctx)
-	if err := errors.Join(ctx.Err(), l.stop()); err != nil {
+	if err := w.control.SetFaults(ctx); err != nil {
 		return err
 	}
-	return verify(ctx, filepath.Join(dir, "data"), r)
+	if err := errors.Join(ctx.Err(), w.stop()); err != nil {
+		return err
+	}
+	return verify(ctx, w)
 }
 
-// killing kills the lab and starts it again. Every third time or so, the next kill comes while it is still starting.
-func killing(ctx context.Context, cfg config, l *lab, r *record) error {
+// suffer disturbs the control plane as often as asked for.
+func suffer(ctx context.Context, cfg config, m mode, w *world) error {
 	random := mrand.New(mrand.NewPCG(cfg.seed, 1<<32))
 	began := time.Now()
 	for n := 1; n <= cfg.kills && (cfg.limit == 0 || time.Since(began) < cfg.limit); n++ {
-		wait, what := 200+random.IntN(2300), "kills at work"
-		if random.IntN(3) == 0 {
-			wait, what = random.IntN(300), "kills just after a start"
-		}
-		if err := sleep(ctx, time.Duration(wait)*time.Millisecond); err != nil {
+		if err := m.disturb(ctx, w, random, n); err != nil {
 			return err
 		}
-		if err := l.kill(); err != nil {
-			return err
-		}
-		r.count(what)
-		if err := l.start(); err != nil {
-			return err
-		}
+		w.record.disturbed = n
 		if n%20 == 0 {
-			fmt.Fprintf(os.Stderr, "%5.0f s  %d kills, %d problems\n", time.Since(began).Seconds(), n, r.problemCount())
+			fmt.Fprintf(os.Stderr, "%5.0f s  %s: %d times, %d problems\n", time.Since(began).Seconds(), m.name, n, w.record.problemCount())
 		}
 	}
-	return sleep(ctx, time.Second) // the last start, too, gets some work
+	return sleep(ctx, time.Second) // what comes behind the last one gets some work, too
 }
 
 // sleep waits, unless ctx ends before.

@@ -3,42 +3,43 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 
 	"github.com/nubecula/cloud"
 	"github.com/nubecula/cloud/compute"
-	"github.com/nubecula/cloud/compute/fakecompute"
+	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/identity"
 	"github.com/nubecula/cloud/image"
-	"github.com/nubecula/cloud/image/fileimage"
+	"github.com/nubecula/cloud/image/imagedriver"
+	"github.com/nubecula/cloud/internal/simbackend"
 	"github.com/nubecula/cloud/network"
-	"github.com/nubecula/cloud/network/fakenetwork"
+	"github.com/nubecula/cloud/network/networkdriver"
 	"github.com/nubecula/cloud/store"
-	"github.com/nubecula/cloud/store/sqlite"
 )
 
 // opened is what the stopped lab left, as a Cloud in this process.
 type opened struct {
 	*cloud.Client
 	cloud    *cloud.Cloud
-	data     *fileimage.Store
-	networks *fakenetwork.Provider
-	hosts    map[string]*fakecompute.Hypervisor // by name
-	servers  map[string]*compute.Server         // all of them, by id
+	data     imagedriver.Store
+	networks networkdriver.Provider
+	hosts    map[string]computedriver.Hypervisor // by name
+	servers  map[string]*compute.Server          // all of them, by id
 	ports    map[string]*network.Port
 	images   []*image.Image
 }
 
-func open(ctx context.Context, dir string) (o *opened, err error) {
-	o = &opened{hosts: map[string]*fakecompute.Hypervisor{}}
+func open(ctx context.Context, w *world) (o *opened, err error) {
+	o = &opened{hosts: map[string]computedriver.Hypervisor{}}
 	opt := cloud.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
-	key, err := store.KeyFile(filepath.Join(dir, "key"))
+	key, err := store.KeyFile(filepath.Join(w.data, "key"))
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqlite.Open(filepath.Join(dir, "nubecula.db"), nil)
+	db, err := w.driver(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -50,24 +51,15 @@ func open(ctx context.Context, dir string) (o *opened, err error) {
 			err = errors.Join(err, opt.Store.Close())
 		}
 	}()
-	if o.data, err = fileimage.New(filepath.Join(dir, "images")); err != nil {
+	if o.data, err = w.images(); err != nil {
 		return nil, err
 	}
-	if o.networks, err = fakenetwork.New(fakenetwork.Options{Dir: filepath.Join(dir, "network")}); err != nil {
-		return nil, err
-	}
+	o.networks = simbackend.NewProvider(w.socket)
 	opt.Images, opt.Network = o.data, o.networks
-	names, err := os.ReadDir(filepath.Join(dir, "hosts"))
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range names {
-		h, err := fakecompute.New(fakecompute.Options{Name: n.Name(), Dir: filepath.Join(dir, "hosts", n.Name())})
-		if err != nil {
-			return nil, err
-		}
-		o.hosts[n.Name()] = h
-		opt.Hypervisors = append(opt.Hypervisors, compute.Hypervisor{Driver: h})
+	for i := range hosts {
+		name := fmt.Sprintf("host-%d", i+1)
+		o.hosts[name] = simbackend.NewHypervisor(w.socket, name)
+		opt.Hypervisors = append(opt.Hypervisors, compute.Hypervisor{Driver: o.hosts[name]})
 	}
 	if o.cloud, err = cloud.New(ctx, opt); err != nil {
 		return nil, err

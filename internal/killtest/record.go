@@ -9,6 +9,8 @@ import (
 	"sync"
 	"text/tabwriter"
 	"time"
+
+	"github.com/nubecula/cloud/internal/simbackend"
 )
 
 // object is a server, port or image, as a client expects it or as it was found.
@@ -30,11 +32,15 @@ type record struct {
 	out io.Writer // problems are written here at once
 
 	mu       sync.Mutex
-	want     map[string]object         // by id, as of the last acknowledged answer
-	actions  map[string]map[string]int // acknowledged ones, by server and name
+	want     map[string]object           // by id, as of the last acknowledged answer
+	actions  map[string]map[string]int   // acknowledged ones, by server and name
+	owed     map[string]simbackend.Tally // what they must do to the guest, by server
 	counts   map[string]int
 	checks   []check
 	problems int
+
+	disturbed int             // times; of the goroutine that does it
+	takeovers []time.Duration // until others finished what a killed replica had begun
 }
 
 // check is a line of the table: how much was looked at, and how much of it was wrong.
@@ -44,7 +50,7 @@ type check struct {
 }
 
 func newRecord(out io.Writer) *record {
-	return &record{out: out, want: map[string]object{}, actions: map[string]map[string]int{}, counts: map[string]int{}}
+	return &record{out: out, want: map[string]object{}, actions: map[string]map[string]int{}, owed: map[string]simbackend.Tally{}, counts: map[string]int{}}
 }
 
 // expect keeps what an answer promised.
@@ -64,6 +70,17 @@ func (r *record) acted(id, action string) {
 	r.actions[id][action]++
 }
 
+// owe keeps what an acknowledged action must do to the guest, once.
+func (r *record) owe(id string, t simbackend.Tally) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sum := r.owed[id]
+	sum.Starts += t.Starts
+	sum.Stops += t.Stops
+	sum.Reboots += t.Reboots
+	r.owed[id] = sum
+}
+
 // expected returns what must be there, and what must be gone, by id.
 func (r *record) expected() map[string]object {
 	r.mu.Lock()
@@ -71,16 +88,32 @@ func (r *record) expected() map[string]object {
 	out := maps.Clone(r.want)
 	for id, a := range r.actions {
 		o := out[id]
-		o.actions = summary(a)
+		o.actions = listed(a)
 		out[id] = o
 	}
 	return out
 }
 
-func (r *record) count(what string) {
+func (r *record) count(what string) { r.add(what, 1) }
+
+func (r *record) add(what string, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.counts[what]++
+	r.counts[what] += n
+}
+
+// took keeps how long a takeover was.
+func (r *record) took(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.takeovers = append(r.takeovers, d)
+}
+
+// times returns how often something was counted.
+func (r *record) times(what string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.counts[what]
 }
 
 func (r *record) problem(format string, args ...any) {
@@ -119,11 +152,35 @@ func (r *record) print(w io.Writer, took time.Duration) {
 		fmt.Fprintf(tw, "%s\t%d\t%d\n", c.name, c.looked, c.bad)
 	}
 	tw.Flush()
+	if len(r.takeovers) > 0 {
+		slices.Sort(r.takeovers)
+		fmt.Fprintf(w, "\nfrom the death of a replica until another had booted its server: %.1f to %.1f s, median %.1f s, at a lease of %s\n",
+			r.takeovers[0].Seconds(), r.takeovers[len(r.takeovers)-1].Seconds(), r.takeovers[len(r.takeovers)/2].Seconds(), lease)
+	}
 	fmt.Fprintf(w, "\n%d problems in %.0f s\n", r.problems, took.Seconds())
 }
 
-// summary writes counts in the order of their names.
-func summary(counts map[string]int) string {
+// summary is the record in one line of the table of modes.
+func (r *record) summary(m mode, took time.Duration) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	writes, looked := 0, 0
+	for _, a := range r.actions {
+		for _, n := range a {
+			writes += n
+		}
+	}
+	for _, what := range []string{"ports made", "ports deleted", "images uploaded", "images deleted"} {
+		writes += r.counts[what]
+	}
+	for _, c := range r.checks {
+		looked += c.looked
+	}
+	return fmt.Sprintf("%s\t%s\t%d\t%d\t%d\t%d\t%.0f", m.name, m.what, r.disturbed, writes, looked, r.problems, took.Seconds())
+}
+
+// listed writes counts in the order of their names.
+func listed(counts map[string]int) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		parts = append(parts, fmt.Sprintf("%s %d", name, counts[name]))

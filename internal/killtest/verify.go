@@ -12,11 +12,14 @@ import (
 	"github.com/nubecula/cloud/compute"
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/image"
+	"github.com/nubecula/cloud/operation"
+	"github.com/nubecula/cloud/store"
 )
 
 // verify opens what the lab left and compares it with what the clients were told, and with itself.
-func verify(ctx context.Context, dir string, r *record) (err error) {
-	o, err := open(ctx, dir)
+func verify(ctx context.Context, w *world) (err error) {
+	r := w.record
+	o, err := open(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -40,6 +43,9 @@ func verify(ctx context.Context, dir string, r *record) (err error) {
 	}
 	r.checked("acknowledged writes that are lost", len(want), lost(want, got))
 	r.checked("effects done twice, or never told of", len(got), doubled(want, got))
+	if err := effects(ctx, w, want); err != nil {
+		return err
+	}
 	for _, leaks := range []func(context.Context) (string, int, []string, error){o.guests, o.bindings, o.devices, o.files} {
 		name, looked, found, err := leaks(ctx)
 		if err != nil {
@@ -63,11 +69,24 @@ func verify(ctx context.Context, dir string, r *record) (err error) {
 func (o *opened) idle(ctx context.Context) ([]string, error) {
 	for end := time.Now().Add(time.Minute); ; {
 		l := o.cloud.Engine().Load()
-		if l.Queued+l.Running+l.Waiting+l.Abandoned == 0 {
+		var open []string
+		if err := o.cloud.Store().View(ctx, func(tx *store.Tx) error {
+			open = nil
+			for op, err := range operation.Collection.Each(tx, store.Query[operation.Operation]{Index: "owner"}) {
+				if err != nil {
+					return err
+				}
+				open = append(open, fmt.Sprintf("operation %s on %s is %s at step %s", op.Kind, op.Resource.ID, op.State, op.Step()))
+			}
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+		if l.Queued+l.Running+l.Waiting+l.Abandoned == 0 && len(open) == 0 {
 			return nil, nil
 		}
 		if time.Now().After(end) {
-			return []string{fmt.Sprintf("%d queued, %d running, %d waiting, %d calls of drivers left behind", l.Queued, l.Running, l.Waiting, l.Abandoned)}, nil
+			return append(open, fmt.Sprintf("%d queued, %d running, %d waiting, %d calls of drivers left behind", l.Queued, l.Running, l.Waiting, l.Abandoned)), nil
 		}
 		if err := sleep(ctx, 20*time.Millisecond); err != nil {
 			return nil, err
@@ -148,7 +167,7 @@ func (o *opened) actions(ctx context.Context, want, got map[string]object) error
 		if !ok {
 			v = w.gone()
 		}
-		v.actions = summary(counts)
+		v.actions = listed(counts)
 		got[id] = v
 	}
 	return nil
