@@ -139,22 +139,35 @@ func login(ctx context.Context, w *world, at int) (*client, error) {
 		return nil, err
 	}
 	domain := fields{"id": "default"}
-	a, err := c.call(ctx, "POST", "/v3/auth/tokens", "", encode(fields{"auth": fields{
-		"identity": fields{"methods": []string{"password"}, "password": fields{"user": fields{"name": "demo", "domain": domain, "password": password}}},
-		"scope":    fields{"project": fields{"name": "demo", "domain": domain}},
-	}}))
-	if err != nil {
+	if _, err := c.authenticate(ctx, "demo", password, fields{"project": fields{"name": "demo", "domain": domain}}); err != nil {
 		return nil, err
 	}
-	if a.status != http.StatusCreated {
-		return nil, fmt.Errorf("no token for demo: %s", a)
-	}
-	c.token = a.header.Get("X-Subject-Token")
 	if c.network, err = c.only(ctx, "/network/v2.0/networks?name=private", "networks"); err != nil {
 		return nil, err
 	}
 	c.image, err = c.only(ctx, "/image/v2/images?name=tiny", "images")
 	return c, err
+}
+
+// authenticate gets the client a token, and returns the user's id.
+func (c *client) authenticate(ctx context.Context, user, password string, scope fields) (string, error) {
+	c.token = ""
+	a, err := c.call(ctx, "POST", "/v3/auth/tokens", "", encode(fields{"auth": fields{
+		"identity": fields{"methods": []string{"password"}, "password": fields{"user": fields{"name": user, "domain": fields{"id": "default"}, "password": password}}},
+		"scope":    scope,
+	}}))
+	if err != nil {
+		return "", err
+	}
+	if a.status != http.StatusCreated {
+		return "", fmt.Errorf("no token for %s: %s", user, a)
+	}
+	c.token = a.header.Get("X-Subject-Token")
+	var body struct {
+		Token struct{ User struct{ ID string } }
+	}
+	err = a.into(&body)
+	return body.Token.User.ID, err
 }
 
 // only returns the id of the one thing that a list holds.

@@ -26,8 +26,9 @@ func (w *worker) upload(ctx context.Context) error {
 	o.id = body.ID
 	w.expect(o)
 	data := bytes.Repeat([]byte(o.name), imageBytes/len(o.name))
+	key := rand.Text() // one for all attempts: the upload of a frozen replica may succeed after another has refused it
 	for {
-		a, err := w.call(ctx, "PUT", "/image/v2/images/"+o.id+"/file", rand.Text(), data)
+		a, err := w.call(ctx, "PUT", "/image/v2/images/"+o.id+"/file", key, data)
 		if err != nil {
 			return err
 		}

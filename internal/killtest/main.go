@@ -2,6 +2,7 @@
 // and then looks for what got stuck, leaked, lost or done twice.
 //
 //	go run ./internal/killtest [-mode LIST] [-kills N] [-clients N] [-for D] [-seed N] [-dir DIR]
+//	go run ./internal/killtest -boots N [-clients N] [-dir DIR]
 //
 // Modes: kill, the lab is killed with SIGKILL at random moments and started
 // again; full, its disk is full again and again (Linux, root); eio, calls of the
@@ -58,6 +59,7 @@ type config struct {
 	clients int
 	limit   time.Duration // no more kills after it; 0 means none
 	seed    uint64
+	boots   int    // measure so many instead; 0 means not
 	dir     string // the parent of the run's directory; "" means the one for temporary files
 }
 
@@ -68,6 +70,7 @@ func parse(args []string) (config, error) {
 	f.IntVar(&c.kills, "kills", 200, "how often it is done")
 	f.IntVar(&c.clients, "clients", 16, "how many clients work at a time")
 	f.DurationVar(&c.limit, "for", 0, "stop each mode after this time, even if -kills is not reached (default: no limit)")
+	f.IntVar(&c.boots, "boots", 0, "disturb nothing, but boot so many servers on one, two and three replicas, and print how many a second (default: do not)")
 	f.Uint64Var(&c.seed, "seed", 0, "repeats the choices of a run, though not its timing (default: a new one)")
 	f.StringVar(&c.dir, "dir", "", "directory to work in (default: the one for temporary files)")
 	if err := f.Parse(args); err != nil {
@@ -87,6 +90,9 @@ func parse(args []string) (config, error) {
 	}
 	if c.clients < 1 || c.clients > 1000 {
 		errs = append(errs, fmt.Errorf("-clients %d: use 1 to 1000", c.clients))
+	}
+	if c.boots < 0 {
+		errs = append(errs, fmt.Errorf("-boots %d: use 1 or more", c.boots))
 	}
 	if c.limit < 0 {
 		errs = append(errs, fmt.Errorf("-for %v: use a time above 0", c.limit))
@@ -120,6 +126,9 @@ func run(ctx context.Context, args []string) (err error) {
 	cfg, err := parse(args)
 	if err != nil {
 		return err
+	}
+	if cfg.boots > 0 {
+		return measure(ctx, cfg)
 	}
 	var lines []string
 	problems := 0

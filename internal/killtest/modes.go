@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/nubecula/cloud/internal/localpostgres"
 )
 
 // probe is the signal that only asks whether a process is there.
@@ -33,7 +35,7 @@ func modes() []mode {
 		{name: "eio", what: "a call of the store's driver fails with an I/O error",
 			prepare: prepareBroken, disturb: breakDown},
 		{name: "replicas", what: "one of three replicas is killed, frozen or cut off, or PostgreSQL restarts",
-			prepare: prepareReplicas, disturb: disturbReplicas, missing: noPostgres},
+			prepare: prepareReplicas, disturb: disturbReplicas, missing: localpostgres.Missing},
 		{name: "clock", what: "the clock jumps by an hour",
 			prepare: prepareClock, disturb: jump},
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	mrand "math/rand/v2"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nubecula/cloud/internal/localpostgres"
 	"github.com/nubecula/cloud/internal/simbackend"
 	"github.com/nubecula/cloud/store"
 	"github.com/nubecula/cloud/store/postgres"
@@ -33,21 +35,21 @@ func (w *world) replicas(ctx context.Context, n int) error {
 		return err
 	}
 	var err error
-	if w.database, err = newDatabase(ctx, w.dir); err != nil {
+	if w.database, err = localpostgres.New(ctx, w.dir); err != nil {
 		return err
 	}
-	w.cleanup = append(w.cleanup, w.database.process.end)
+	w.cleanup = append(w.cleanup, w.database.Close)
 	w.driver = func(ctx context.Context) (store.Driver, error) {
-		return postgres.Open(ctx, dsn(w.database.address), nil)
+		return postgres.Open(ctx, localpostgres.DSN(w.database.Address()), nil)
 	}
 	for i := range n {
-		p, err := newProxy(w.database.address)
+		p, err := newProxy(w.database.Address())
 		if err != nil {
 			return err
 		}
 		w.cleanup = append(w.cleanup, p.close)
 		w.proxies = append(w.proxies, p)
-		if err := w.node(ctx, fmt.Sprintf("replica-%d", i+1), "-postgres", dsn(p.address()), "-lease", lease.String()); err != nil {
+		if err := w.node(ctx, fmt.Sprintf("replica-%d", i+1), "-postgres", localpostgres.DSN(p.address()), "-lease", lease.String()); err != nil {
 			return err
 		}
 	}
@@ -93,10 +95,10 @@ func disturbReplicas(ctx context.Context, w *world, random *mrand.Rand, n int) e
 		return err
 	case what == 8:
 		w.record.count("restarts of PostgreSQL")
-		return w.database.restart(ctx, syscall.SIGINT)
+		return errors.Join(w.database.Stop(syscall.SIGINT), w.database.Start(ctx))
 	default:
 		w.record.count("crashes of PostgreSQL")
-		return w.database.restart(ctx, syscall.SIGQUIT)
+		return errors.Join(w.database.Stop(syscall.SIGQUIT), w.database.Start(ctx))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nubecula/cloud/image/fileimage"
 	"github.com/nubecula/cloud/image/imagedriver"
+	"github.com/nubecula/cloud/internal/localpostgres"
 	"github.com/nubecula/cloud/internal/simbackend"
 	"github.com/nubecula/cloud/store"
 	"github.com/nubecula/cloud/store/sqlite"
@@ -31,8 +32,8 @@ type world struct {
 	urls    []string   // of planes
 	record  *record
 
-	database *database // of replicas; nil otherwise
-	proxies  []*proxy  // to it, one for each of planes
+	database *localpostgres.Server // of replicas; nil otherwise
+	proxies  []*proxy              // to it, one for each of planes
 
 	password func() (string, error)                          // of user demo
 	driver   func(ctx context.Context) (store.Driver, error) // opens what the control plane left
