@@ -44,7 +44,8 @@ type Options struct {
 	KeyRotation time.Duration
 	// PasswordCost is bcrypt's cost for new passwords. 0 means 10, about 50 ms; tests use 4.
 	PasswordCost int
-	// HashConcurrency is how many passwords are hashed at once. 0 means one for each processor.
+	// HashConcurrency is how many passwords are hashed at once, each of which keeps a processor busy for some 50 ms.
+	// 0 means three quarters of the processors, so that a flood of logins leaves some to everything else.
 	HashConcurrency int
 	// Staleness is how old cached data may be when other processes write to the store. 0 means one second.
 	Staleness time.Duration
@@ -90,7 +91,7 @@ func New(opt Options) (*Service, error) {
 	setDefault(&opt.KeyRotation, 7*24*time.Hour)
 	setDefault(&opt.Staleness, time.Second)
 	setDefault(&opt.PasswordCost, bcrypt.DefaultCost)
-	setDefault(&opt.HashConcurrency, runtime.GOMAXPROCS(0))
+	setDefault(&opt.HashConcurrency, max(1, runtime.GOMAXPROCS(0)*3/4))
 	setDefault(&opt.CachedTokens, 16384)
 	var errs []error
 	if opt.Store == nil {

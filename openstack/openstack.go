@@ -36,6 +36,26 @@ type Options struct {
 	Stall time.Duration
 	// MaxBody is how many bytes the body of most calls may have; image data is bounded elsewhere. 0 means 1 MiB.
 	MaxBody int64
+
+	// What comes beyond the following waits, projects taking turns, so that a flood of one does not starve another.
+	// A call that would be one too many is answered at once with 429, or 503 when all projects together have too many,
+	// or when it was not its turn within Patience; Retry-After tells in how many seconds to try again. Nothing has happened then.
+
+	// Reads is how many GET and HEAD calls are at work at once. 0 means 4 for each processor.
+	Reads int
+	// Writes is how many other calls are at work at once. 0 means 64.
+	Writes int
+	// Logins is how many calls without a token, which hash passwords, are at work at once. 0 means one for each processor.
+	Logins int
+	// Streams is how many uploads and downloads are under way at once; one project has at most half. 0 means 64.
+	Streams int
+	// Waiting is how many calls of each of these sorts one project may have here, those at work or being answered
+	// included; calls without a token count for the address they come from. 0 means 128. All together may have eight times as many.
+	Waiting int
+	// Patience is how long a call waits for its turn. 0 means 10 s.
+	Patience time.Duration
+	// Bodies is how many bytes of bodies are in memory at once, besides uploads, which never are. 0 means 64 MiB.
+	Bodies int64
 }
 
 // Handler returns the APIs of a cloud. It panics when PublicURL is not a URL.
@@ -55,6 +75,8 @@ func Handler(c *cloud.Cloud, opt *Options) http.Handler {
 		Store: c.Store(), Clock: clock.System(), Log: slog.New(request.Handler(c.Log().Handler())),
 		Authenticate: nobody.Identity.Validate,
 		PublicURL:    opt.PublicURL, Timeout: opt.Timeout, Stall: opt.Stall, MaxBody: opt.MaxBody,
+		Limits: rest.Limits{Reads: opt.Reads, Writes: opt.Writes, Logins: opt.Logins, Streams: opt.Streams,
+			Waiting: opt.Waiting, Patience: opt.Patience, Bodies: opt.Bodies},
 	})
 	if err != nil {
 		panic(fmt.Sprintf("openstack: %v", err))

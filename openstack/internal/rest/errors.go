@@ -42,12 +42,28 @@ var own = map[Service]map[fault.Code]int{
 type statusError struct {
 	status int
 	msg    string
+	retry  int // seconds after which the call may be repeated, if it was refused for its number alone; 0 for other errors
 }
 
 func (e *statusError) Error() string { return e.msg }
 
 // Status returns an error that is answered with a status, for what no fault code says: 405, 406, 415.
-func Status(status int, msg string) error { return &statusError{status, msg} }
+func Status(status int, msg string) error { return &statusError{status: status, msg: msg} }
+
+// refused reports whether err is the answer to a call that was one too many.
+func refused(err error) bool {
+	var se *statusError
+	return errors.As(err, &se) && se.retry > 0
+}
+
+// retryAfter is how many seconds a client is to wait before it repeats a call.
+func retryAfter(err error) int {
+	var se *statusError
+	if errors.As(err, &se) {
+		return max(1, se.retry)
+	}
+	return 1
+}
 
 // StatusOf returns the HTTP status with which a service answers an error.
 func StatusOf(s Service, err error) int {
@@ -90,6 +106,8 @@ func wholeMessage(err error, status int, requestID string) string {
 	var fe *fault.Error
 	errors.As(err, &fe)
 	switch {
+	case refused(err):
+		return err.Error()
 	case status == http.StatusInternalServerError:
 		return "an unexpected error prevented the server from fulfilling the request; report it with the request id " + requestID
 	case status == http.StatusServiceUnavailable && (fe == nil || fe.Code != fault.Exhausted):
@@ -112,7 +130,11 @@ func (s Service) render(err error, status int, msg, accept string) (body []byte,
 	case s == Identity || status == http.StatusUnauthorized:
 		doc = map[string]any{"error": map[string]any{"code": status, "message": msg, "title": title}}
 	case s == Compute:
-		doc = map[string]any{novaFault(status): map[string]any{"code": status, "message": msg}}
+		inner := map[string]any{"code": status, "message": msg}
+		if status == http.StatusTooManyRequests {
+			inner["retryAfter"] = strconv.Itoa(retryAfter(err)) // as Nova has it beside the header
+		}
+		doc = map[string]any{novaFault(status): inner}
 	case s == Network:
 		doc = map[string]any{"NeutronError": map[string]any{"type": neutronType(err, status), "message": msg, "detail": ""}}
 	default: // Glance lets WebOb choose by Accept
@@ -164,6 +186,10 @@ func neutronType(err error, status int) string {
 			return "HTTPNotFound"
 		case http.StatusMethodNotAllowed:
 			return "HTTPMethodNotAllowed"
+		case http.StatusTooManyRequests:
+			return "HTTPTooManyRequests"
+		case http.StatusServiceUnavailable:
+			return "HTTPServiceUnavailable"
 		}
 		return "HTTPInternalServerError"
 	}

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nubecula/cloud/fault"
@@ -38,6 +39,8 @@ type Config struct {
 	Stall time.Duration
 	// MaxBody is how many bytes a body may have where a Route does not say. 0 means 1 MiB.
 	MaxBody int64
+	// Limits bound what is at work at once.
+	Limits Limits
 }
 
 // Frame serves APIs. It is an http.Handler.
@@ -46,6 +49,8 @@ type Frame struct {
 	store   *store.Store
 	mounts  []mounted // longest root first
 	buffers sync.Pool // of *[]byte, for answers
+	pools   pools
+	bodies  atomic.Int64 // bytes in memory
 }
 
 type mounted struct {
@@ -73,6 +78,7 @@ func New(c Config) (*Frame, error) {
 	if c.MaxBody == 0 {
 		c.MaxBody = 1 << 20
 	}
+	c.Limits.complete()
 	var errs []error
 	if c.Store == nil || c.Authenticate == nil {
 		errs = append(errs, fault.New(fault.Invalid, "rest.Config needs Store and Authenticate"))
@@ -80,7 +86,7 @@ func New(c Config) (*Frame, error) {
 	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme == "" || u.Host == "") {
 		errs = append(errs, fault.InvalidField("PublicURL", c.PublicURL, "it must be a URL such as https://cloud.example:8774"))
 	}
-	f := &Frame{Config: c, store: c.Store}
+	f := &Frame{Config: c, store: c.Store, pools: c.Limits.pools(c.Clock)}
 	for i := range c.APIs {
 		api := &c.APIs[i]
 		m, ok := mounts[api.Service]
@@ -116,6 +122,8 @@ type call struct {
 	status int
 	// answered is set once the whole answer is written.
 	answered bool
+	ticket   *ticket
+	body     int64 // bytes taken for it
 }
 
 // ServeHTTP implements http.Handler.
@@ -127,6 +135,7 @@ func (f *Frame) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.req = &Request{HTTP: c.r, ID: id, base: baseURL(r, f.PublicURL)}
 	w.Header().Set("X-Openstack-Request-Id", id)
 	defer func() {
+		defer c.leave()
 		c.record()
 		if c.answered {
 			c.flush()
@@ -270,7 +279,7 @@ func (c *call) authenticate(ctx context.Context) error {
 	return err
 }
 
-// run reads the body, if the route wants that, and runs the handler.
+// run reads the body, if the route wants that, waits for the call's turn, and runs the handler.
 func (c *call) run(ctx context.Context, route *Route) (*Response, error) {
 	once := ""
 	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead && !route.NoReplay {
@@ -279,7 +288,17 @@ func (c *call) run(ctx context.Context, route *Route) (*Response, error) {
 			return nil, err
 		}
 	}
+	pool, who := c.f.pools.of(route, c.req)
+	if pool != nil {
+		var err error
+		if c.ticket, err = pool.enter(who); err != nil {
+			return nil, err
+		}
+	}
 	if route.Stream {
+		if err := c.ticket.wait(ctx, c.f.Limits.Patience); err != nil {
+			return nil, err
+		}
 		c.req.Stream = c.stallingBody()
 		if once != "" {
 			var err error
@@ -295,7 +314,10 @@ func (c *call) run(ctx context.Context, route *Route) (*Response, error) {
 	if limit == 0 {
 		limit = c.f.MaxBody
 	}
-	var err error
+	err := c.takeBody(limit)
+	if err != nil {
+		return nil, err
+	}
 	if c.req.Body, err = c.readBody(limit); err != nil {
 		return nil, err
 	}
@@ -303,6 +325,9 @@ func (c *call) run(ctx context.Context, route *Route) (*Response, error) {
 		if c.req.Prepared, err = route.Prepare(ctx, c.req); err != nil {
 			return nil, err
 		}
+	}
+	if err := c.ticket.wait(ctx, c.f.Limits.Patience); err != nil {
+		return nil, err
 	}
 	if once != "" {
 		return c.f.once(ctx, once, c.req, route.Handle)

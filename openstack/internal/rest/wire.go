@@ -109,6 +109,7 @@ func (c *call) write(status int, contentType string, body []byte) {
 	if status != http.StatusNoContent {
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 	}
+	c.ticket.yield()
 	c.discard()
 	c.status = status
 	c.w.WriteHeader(status)
@@ -183,14 +184,14 @@ func (c *call) fail(err error) {
 		service = c.m.api.Service
 	}
 	status := StatusOf(service, err)
-	if status >= 500 && status != http.StatusNotImplemented {
+	if status >= 500 && status != http.StatusNotImplemented && !refused(err) {
 		c.f.Log.ErrorContext(c.r.Context(), "a call failed", "status", status, "error", err)
 	}
 	if status == http.StatusUnauthorized {
 		c.w.Header().Set("WWW-Authenticate", `Keystone uri="`+c.req.base+CatalogPath(Identity)+`"`)
 	}
-	if status == http.StatusServiceUnavailable {
-		c.w.Header().Set("Retry-After", "1")
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		c.w.Header().Set("Retry-After", strconv.Itoa(retryAfter(err)))
 	}
 	body, contentType := service.render(err, status, message(err, status, c.req.ID), c.r.Header.Get("Accept"))
 	c.write(status, contentType, body)
