@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/xml"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -16,14 +19,16 @@ func TestTable(t *testing.T) {
 	t.Parallel()
 	var tab table
 	tab.add("boots", 412.7, "boots/s", "0.5-1.0", "%d boots", 9)
+	tab.atLeast(1000)
 	tab.add("first answer", 0.04567, "ms", "", "none")
+	tab.atMost(0.5)
 	var out strings.Builder
 	tab.print(&out)
 	lines := strings.Split(out.String(), "\n")
 	require.Equal(t, []string{
-		"WHAT          VALUE   UNIT     OPENSTACK ZED  NOTE",
-		"boots         413     boots/s  0.5-1.0        9 boots",
-		"first answer  0.0457  ms       -              none",
+		"WHAT          VALUE   UNIT     GOAL          OPENSTACK ZED  NOTE",
+		"boots         413     boots/s  >= 1000 NO    0.5-1.0        9 boots",
+		"first answer  0.0457  ms       <= 0.500 yes  -              none",
 	}, lines[:3])
 }
 
@@ -68,10 +73,10 @@ func TestQuantile(t *testing.T) {
 func TestPassword(t *testing.T) {
 	t.Parallel()
 	clouds := "clouds:\n  lab-admin:\n    auth:\n      password: wrong\n  lab:\n    auth:\n      username: demo\n      password: right\n  x:\n"
-	got, err := password([]byte(clouds))
+	got, err := password([]byte(clouds), "lab")
 	require.NoError(t, err)
 	require.Equal(t, "right", got)
-	_, err = password([]byte("clouds:\n  lab-admin:\n    auth:\n      password: wrong\n"))
+	_, err = password([]byte("clouds:\n  lab-admin:\n    auth:\n      password: wrong\n"), "lab")
 	require.Error(t, err)
 }
 
@@ -93,4 +98,24 @@ func TestProcess(t *testing.T) {
 func TestUnknownSection(t *testing.T) {
 	t.Parallel()
 	require.ErrorContains(t, run(t.Context(), []string{"-only", "nothing-like-it", "-dir", t.TempDir()}), "no section has such a name")
+}
+
+func TestPlot(t *testing.T) {
+	t.Parallel()
+	svg := plot([]point{{1000, 5, 2, 10, 0.05, 3, 1}, {100000, 5, 2.5, 11, 0.06, 3, 1.25}})
+	var text []string
+	for d := xml.NewDecoder(bytes.NewReader(svg)); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		if c, ok := token.(xml.CharData); ok && len(bytes.TrimSpace(c)) > 0 {
+			text = append(text, string(c))
+		}
+	}
+	require.Equal(t, []string{"0.01", "0.1", "1", "10", "100", "1000", "100000", "servers in the store",
+		"page of 1,000, ms", "boot, ms of processor", "delete, ms of processor", "one server, ms"}, text)
+	require.Contains(t, string(svg), `d="M70.0 102.5L530.0 `, "the first line goes from the left edge to the right one")
+	require.NotContains(t, string(svg), "NaN")
 }

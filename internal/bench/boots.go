@@ -46,6 +46,9 @@ func bootsHTTP(ctx context.Context, b *bench) error {
 		name := "boot to ACTIVE over HTTP, " + count(clients, "client")
 		b.add(name, r.rate(), "boots/s", "0.5-1.0", "%d boots; gophercloud, sqlite; %s ms median, asked %s times, each %v after the last answer",
 			r.n, number(r.quantile(0.5)), number(float64(asked.Load())/float64(boots)), b.poll)
+		if clients == 16 {
+			b.atLeast(300)
+		}
 		b.add("  processor time of the lab", us/1000, "ms/boot", "1500-3400", "answers to those questions included")
 	}
 	return nil
@@ -79,6 +82,9 @@ func boots(ctx context.Context, b *bench, name string, at func(clients int) wher
 		}
 		b.add(fmt.Sprintf("boot in process, %s, %s", name, count(clients, "goroutine")), r.rate(), "boots/s", "",
 			"%d boots; %s ms median, %s ms of processor time; create and the operation's end", r.n, number(r.quantile(0.5)), number(us/1000))
+		if clients == 16 {
+			b.atLeast(pick(name == "sqlite", 2000.0, 10000))
+		}
 	}
 	return nil
 }

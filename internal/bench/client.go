@@ -25,7 +25,16 @@ type client struct {
 }
 
 func (l *lab) client(ctx context.Context) (*client, error) {
-	c := &client{auth: gophercloud.AuthOptions{IdentityEndpoint: l.url + "/v3", Username: "demo", Password: l.password, DomainName: "Default", TenantName: "demo"}}
+	c, err := l.clientOf(ctx, "demo", l.password, "demo", servers.CreateOpts{Name: "bench", FlavorRef: "42"})
+	if err != nil {
+		return nil, err
+	}
+	return c, c.find(ctx)
+}
+
+// clientOf is a user with gophercloud, who boots servers such as create asks for.
+func (l *lab) clientOf(ctx context.Context, user, password, project string, create servers.CreateOpts) (*client, error) {
+	c := &client{auth: gophercloud.AuthOptions{IdentityEndpoint: l.url + "/v3", Username: user, Password: password, DomainName: "Default", TenantName: project}, create: create}
 	var err error
 	if c.provider, err = openstack.NewClient(c.auth.IdentityEndpoint); err != nil {
 		return nil, err
@@ -36,61 +45,70 @@ func (l *lab) client(ctx context.Context) (*client, error) {
 	if err := openstack.Authenticate(ctx, c.provider, c.auth); err != nil {
 		return nil, err
 	}
+	c.compute, err = openstack.NewComputeV2(c.provider, gophercloud.EndpointOpts{Region: "RegionOne"})
+	return c, err
+}
+
+// find chooses the image and the network to boot with.
+func (c *client) find(ctx context.Context) error {
 	region := gophercloud.EndpointOpts{Region: "RegionOne"}
-	if c.compute, err = openstack.NewComputeV2(c.provider, region); err != nil {
-		return nil, err
-	}
 	image, err := openstack.NewImageV2(c.provider, region)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	network, err := openstack.NewNetworkV2(c.provider, region)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	imagePages, err := images.List(image, images.ListOpts{Name: "tiny"}).AllPages(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	foundImages, err := images.ExtractImages(imagePages)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	networkPages, err := networks.List(network, networks.ListOpts{Name: "private"}).AllPages(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	foundNetworks, err := networks.ExtractNetworks(networkPages)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(foundImages) != 1 || len(foundNetworks) != 1 {
-		return nil, fmt.Errorf("the lab has %d images tiny and %d networks private, not one of each", len(foundImages), len(foundNetworks))
+		return fmt.Errorf("the lab has %d images tiny and %d networks private, not one of each", len(foundImages), len(foundNetworks))
 	}
-	c.create = servers.CreateOpts{Name: "bench", FlavorRef: "42", ImageRef: foundImages[0].ID, Networks: []servers.Network{{UUID: foundNetworks[0].ID}}}
-	return c, nil
+	c.create.ImageRef, c.create.Networks = foundImages[0].ID, []servers.Network{{UUID: foundNetworks[0].ID}}
+	return nil
 }
 
 // boot makes a server and asks until it is ACTIVE; it returns how often it asked.
 func (c *client) boot(ctx context.Context, poll time.Duration) (asked int, err error) {
+	_, asked, err = c.bootOne(ctx, poll)
+	return asked, err
+}
+
+// bootOne is boot for who needs the server's id.
+func (c *client) bootOne(ctx context.Context, poll time.Duration) (id string, asked int, err error) {
 	s, err := servers.Create(ctx, c.compute, c.create, nil).Extract()
 	if err != nil {
-		return 0, err
+		return "", 0, err
 	}
-	id := s.ID
+	id = s.ID
 	for began := time.Now(); s.Status != "ACTIVE"; asked++ {
 		time.Sleep(poll)
 		if s, err = servers.Get(ctx, c.compute, id).Extract(); err != nil {
-			return asked, err
+			return id, asked, err
 		}
 		if s.Status == "ERROR" {
-			return asked, fmt.Errorf("server %s is in ERROR: %s", id, s.Fault.Message)
+			return id, asked, fmt.Errorf("server %s is in ERROR: %s", id, s.Fault.Message)
 		}
 		if time.Since(began) > time.Minute {
-			return asked, fmt.Errorf("server %s is in %s after a minute", id, s.Status)
+			return id, asked, fmt.Errorf("server %s is in %s after a minute", id, s.Status)
 		}
 	}
-	return asked, nil
+	return id, asked, nil
 }
 
 // get makes a call that must answer 200 and reads the answer to its end; it returns the number of bytes.

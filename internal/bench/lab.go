@@ -23,6 +23,7 @@ type lab struct {
 	pid      int
 	dir      string
 	password string // of the user demo
+	admin    string // the password of the user admin
 	stop     func() error
 }
 
@@ -76,7 +77,10 @@ func startLab(ctx context.Context, binary, dir string) (*lab, error) {
 	}
 	clouds, err := os.ReadFile(filepath.Join(dir, "clouds.yaml"))
 	if err == nil {
-		l.password, err = password(clouds)
+		var err2 error
+		l.password, err = password(clouds, "lab")
+		l.admin, err2 = password(clouds, "lab-admin")
+		err = errors.Join(err, err2)
 	}
 	if err != nil {
 		return nil, errors.Join(err, l.stop())
@@ -98,11 +102,11 @@ func (l *lab) answers(ctx context.Context) bool {
 	return res.StatusCode == http.StatusOK
 }
 
-// password finds the one of the user demo in clouds.yaml.
-func password(clouds []byte) (string, error) {
-	m := regexp.MustCompile(`(?s)\n  lab:\n.*?\n      password: ([^\n]+)\n`).FindSubmatch(clouds)
+// password finds the one of a cloud in clouds.yaml.
+func password(clouds []byte, name string) (string, error) {
+	m := regexp.MustCompile(`(?s)\n  ` + name + `:\n.*?\n      password: ([^\n]+)\n`).FindSubmatch(clouds)
 	if m == nil {
-		return "", errors.New("clouds.yaml has no password of the cloud lab")
+		return "", errors.New("clouds.yaml has no password of the cloud " + name)
 	}
 	return string(m[1]), nil
 }
@@ -128,7 +132,7 @@ func serveLab(ctx context.Context, dir string) (*lab, error) {
 	server := openstack.Server(openstack.Handler(c.Cloud, nil))
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	return &lab{url: "http://" + listener.Addr().String(), pid: os.Getpid(), dir: dir, password: demoPassword, stop: func() error {
+	return &lab{url: "http://" + listener.Addr().String(), pid: os.Getpid(), dir: dir, password: demoPassword, admin: adminPassword, stop: func() error {
 		err := server.Close()
 		if e := <-served; !errors.Is(e, http.ErrServerClosed) {
 			err = errors.Join(err, e)

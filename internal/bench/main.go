@@ -38,6 +38,8 @@ type bench struct {
 	short   bool
 	dir     string        // for everything that is written; removed at the end
 	measure time.Duration // how long each rate is measured
+	million bool          // fill in a million servers, too
+	plot    string        // where the plot of the section flat goes; "" means nowhere
 	poll    time.Duration // between a client's questions whether its server is ACTIVE
 	lab     func() (*lab, error)
 	binary  func() (string, error)
@@ -63,7 +65,9 @@ func sections() []section {
 		{"token/validate", validations},
 		{"list", lists},
 		{"scheduler", decisions},
+		{"overload", overload},
 		{"resident", memories},
+		{"flat", flat},
 	}
 }
 
@@ -74,10 +78,16 @@ func run(ctx context.Context, args []string) (err error) {
 	only := f.String("only", "", "measure only the sections that match `REGEXP`: "+names())
 	parent := f.String("dir", "", "directory to work in, on the disk to be measured (default: the one for temporary files)")
 	profile := f.String("cpuprofile", "", "write a CPU profile to `FILE`; the lab then runs inside this process. Use it with -only")
+	f.BoolVar(&b.million, "million", false, "fill in a million servers in the section flat: some ten minutes and gigabytes more")
+	f.StringVar(&b.plot, "plot", "", "write the plot of the section flat to `FILE`, as SVG")
 	f.DurationVar(&b.measure, "time", 0, "how long to measure each rate (default 5s, with -short 1s)")
 	f.DurationVar(&b.poll, "poll", 2*time.Millisecond, "how long a client waits before it asks again whether its server is ACTIVE")
+	asFlood := f.Bool("flood", false, "be the flood of the section overload, which starts this program again so")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if *asFlood {
+		return flood(ctx, os.Stdin, os.Stdout)
 	}
 	match, err := regexp.Compile(*only)
 	if err != nil {

@@ -83,6 +83,7 @@ func validations(ctx context.Context, b *bench) error {
 				return r, err
 			}
 			b.add("token validation in process, "+count(n, "goroutine"), r.rate(), "1/s", "", "%d calls, one token, seen before", r.n)
+			b.atLeast(10000)
 		}
 		fresh := make(chan string, pick(b.short, 2000, 10000))
 		for len(fresh) < cap(fresh) {
@@ -98,6 +99,7 @@ func validations(ctx context.Context, b *bench) error {
 		})
 		if err == nil {
 			b.add("  tokens never seen before, 1 goroutine", r.rate(), "1/s", "", "%d calls; signature, user, roles and revocations looked up", r.n)
+			b.atLeast(10000)
 		}
 		return r, err
 	})
@@ -130,6 +132,9 @@ func validations(ctx context.Context, b *bench) error {
 		}
 		b.add("token validation over HTTP, "+count(clients, "client"), r.rate(), "1/s", "68",
 			"%d GET /v3/auth/tokens with the catalog; %s us of the lab's processor time each", r.n, number(us))
+		if clients == 16 {
+			b.atLeast(5000)
+		}
 		r, err = load(ctx, clients, b.measure, 0, func(ctx context.Context, _ int) error { return c.head(ctx, l.url+"/v3/auth/tokens") })
 		if err != nil {
 			return err
