@@ -41,9 +41,9 @@ type Options struct {
 	// A call that would be one too many is answered at once with 429, or 503 when all projects together have too many,
 	// or when it was not its turn within Patience; Retry-After tells in how many seconds to try again. Nothing has happened then.
 
-	// Reads is how many GET and HEAD calls are at work at once. 0 means 4 for each processor.
+	// Reads is how many GET and HEAD calls are at work at once; one project has at most half. 0 means 4 for each processor.
 	Reads int
-	// Writes is how many other calls are at work at once. 0 means 64.
+	// Writes is how many other calls are at work at once; one project has at most three quarters. 0 means 16.
 	Writes int
 	// Logins is how many calls without a token, which hash passwords, are at work at once. 0 means one for each processor.
 	Logins int

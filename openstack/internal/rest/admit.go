@@ -14,9 +14,9 @@ import (
 
 // Limits bound what is at work and what waits at once. Zero fields take defaults.
 type Limits struct {
-	// Reads is how many GET and HEAD calls are at work at once. 0 means 4 for each processor.
+	// Reads is how many GET and HEAD calls are at work at once; one project has at most half. 0 means 4 for each processor.
 	Reads int
-	// Writes is how many other calls are at work at once. 0 means 64, as many as may share a commit.
+	// Writes is how many other calls are at work at once; one project has at most three quarters. 0 means 16.
 	Writes int
 	// Logins is how many calls without a token, which hash passwords, are at work at once. 0 means one for each processor.
 	Logins int
@@ -36,7 +36,7 @@ func (l *Limits) complete() {
 	for _, f := range []struct {
 		field *int
 		zero  int
-	}{{&l.Reads, 4 * processors}, {&l.Writes, 64}, {&l.Logins, processors}, {&l.Streams, 64}, {&l.Waiting, 128}} {
+	}{{&l.Reads, 4 * processors}, {&l.Writes, 16}, {&l.Logins, processors}, {&l.Streams, 64}, {&l.Waiting, 128}} {
 		if *f.field <= 0 {
 			*f.field = f.zero
 		}
@@ -53,12 +53,10 @@ func (l *Limits) complete() {
 type pools struct{ reads, writes, logins, streams *pool }
 
 func (l *Limits) pools(k clock.Clock) pools {
-	short := func(slots int) *pool {
-		return &pool{clock: k, slots: slots, share: slots, each: l.Waiting, all: 8 * l.Waiting, owners: map[string]*owner{}}
+	make := func(slots, share int) *pool {
+		return &pool{clock: k, slots: slots, share: max(1, share), each: l.Waiting, all: 8 * l.Waiting, owners: map[string]*owner{}}
 	}
-	p := pools{reads: short(l.Reads), writes: short(l.Writes), logins: short(l.Logins), streams: short(l.Streams)}
-	p.streams.share = max(1, l.Streams/2)
-	return p
+	return pools{reads: make(l.Reads, l.Reads/2), writes: make(l.Writes, l.Writes*3/4), logins: make(l.Logins, l.Logins), streams: make(l.Streams, l.Streams/2)}
 }
 
 // of returns the pool of a route and the owner whom a call counts for; nil for what is too small to count.
