@@ -1,10 +1,6 @@
 package cloudtest
 
-import (
-	"fmt"
-
-	"github.com/nubecula/cloud/store/chaos"
-)
+import "fmt"
 
 // Crash ends the Cloud's process at this instant, as kill -9 would, and
 // starts another on what is left: the store as a crash leaves it, and the
@@ -16,40 +12,25 @@ func (e *Env) Crash() {
 }
 
 // Kill ends the Cloud's process at this instant; Restart starts another.
-func (e *Env) Kill() {
-	c := e.Cloud // Restart may come as soon as the store has crashed
-	e.db.Crash()
-	c.Kill()
-}
+func (e *Env) Kill() { e.main.Kill() }
 
 // CrashAtCommit lets the process die at the n-th commit of the store from now on, from 1: before it
 // happens, or behind it, when nobody has been told yet; 0 takes it back. Restart starts another process once Crashed says so.
-func (e *Env) CrashAtCommit(n int, after bool) {
-	when := chaos.Before
-	if after {
-		when = chaos.After
-	}
-	e.db.CrashAt(n, when)
-}
+func (e *Env) CrashAtCommit(n int, after bool) { e.main.CrashAtCommit(n, after) }
 
 // Crashed reports whether the process is dead.
-func (e *Env) Crashed() bool { return e.db.Crashed() }
+func (e *Env) Crashed() bool { return e.main.Crashed() }
 
 // Commits returns how many commits the store has made in this process.
-func (e *Env) Commits() int { return e.db.Commits() }
+func (e *Env) Commits() int { return e.main.driver().Commits() }
 
 // Restart starts another process on what the dead one has left.
 func (e *Env) Restart() {
 	e.t.Helper()
-	if !e.db.Crashed() {
+	if !e.Crashed() {
 		e.t.Fatal("cloudtest: Restart of a process that is alive; use Crash")
 	}
-	e.Cloud.Kill()
-	e.Cloud.Store().Close()
-	db, err := e.db.Reopen()
-	e.must(err)
-	e.db = db
-	e.start()
+	e.must(e.main.Restart())
 }
 
 // TakeOver starts a second process on the same store and back ends, as a
@@ -60,9 +41,9 @@ func (e *Env) TakeOver() (wake func()) {
 	first := e.Cloud
 	first.Engine().Freeze()
 	first.As(nil).Compute.Kill()
-	e.old = append(e.old, first)
-	e.db = chaos.New(e.opt.Database, &chaos.Options{Faults: e.Faults})
-	e.start()
+	e.main = &Replica{e: e, inner: e.opt.Database}
+	e.replicas = append(e.replicas, e.main)
+	e.must(e.main.start())
 	return func() {
 		first.Engine().Thaw()
 		for first.Engine().Load().Running > 0 {

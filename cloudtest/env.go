@@ -32,7 +32,6 @@ import (
 	"github.com/nubecula/cloud/network/fakenetwork"
 	"github.com/nubecula/cloud/openstack"
 	"github.com/nubecula/cloud/store"
-	"github.com/nubecula/cloud/store/chaos"
 	"github.com/nubecula/cloud/store/memory"
 )
 
@@ -50,10 +49,18 @@ type Options struct {
 	Host fakecompute.Options
 	// Database is what the store is kept in. nil means memory.
 	Database store.Driver
+	// Wrap puts something around the database. nil changes nothing.
+	Wrap func(store.Driver) store.Driver
 	// Seed of everything that is left to chance. 0 means 1.
 	Seed uint64
 	// Shared lets a second process work on the same store; see TakeOver.
 	Shared bool
+	// Replicas is how many processes work on the store; see Env.Replicas. 0 means 1. More need Bubble, and make it Shared.
+	Replicas int
+	// Bubble says that the test runs in a bubble of testing/synctest. Waiting is then left to synctest.Wait, which
+	// sees every goroutine, and timers fire one at a time, each once all is quiet: with the same Seed the
+	// same happens in the same order, also the ids. Env.Do runs what may wait for the clock.
+	Bubble bool
 	// Once runs closures, effects and undos once, as a program does; the default runs each closure of a
 	// transaction and each effect twice, to find those that must not be.
 	Once bool
@@ -80,12 +87,13 @@ type Env struct {
 	t     testing.TB
 	opt   Options
 	clock *clock.Manual
-	db    *chaos.Driver
 	key   []byte
 	wake  chan struct{}
+	ids   drawer
 
-	frozen int // calls of drivers that a frozen process holds
-	old    []*cloud.Cloud
+	replicas []*Replica
+	main     *Replica // whose Cloud is Env.Cloud
+	frozen   int      // calls of drivers that a frozen process holds
 
 	mu      sync.Mutex
 	server  *httptest.Server
@@ -113,6 +121,7 @@ func New(t testing.TB, opts ...Options) *Env {
 	if e.opt.Log == nil {
 		e.opt.Log = slog.New(slog.NewTextHandler(writer{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
+	e.ids.seed = e.opt.Seed
 	e.Faults = inject.NewPlan(e.clock, e.opt.Seed)
 	e.clock.OnSleep(e.poke)
 	for range e.opt.Hosts {
@@ -120,11 +129,19 @@ func New(t testing.TB, opts ...Options) *Env {
 	}
 	e.Networks, e.Images = fakenetwork.NewBackend(), fakeimage.NewBackend()
 	if e.opt.Database == nil {
-		e.opt.Database = memory.New(&memory.Options{Clock: e.clock, Shared: e.opt.Shared})
+		e.opt.Database = memory.New(&memory.Options{Clock: e.clock, Shared: e.opt.Shared || e.opt.Replicas > 1})
 	}
-	e.db = chaos.New(e.opt.Database, &chaos.Options{Faults: e.Faults})
-	e.start()
+	if e.opt.Wrap != nil {
+		e.opt.Database = e.opt.Wrap(e.opt.Database)
+	}
+	for range max(1, e.opt.Replicas) {
+		e.replicas = append(e.replicas, &Replica{e: e, inner: e.opt.Database})
+	}
+	e.main = e.replicas[0]
 	t.Cleanup(e.end)
+	for _, r := range e.replicas {
+		e.must(r.start())
+	}
 	var err error
 	e.Seeded, err = e.Cloud.Seed(e.ctx(), cloud.Seed{AdminPassword: AdminPassword, UserPassword: DemoPassword, ImageName: "tiny", Image: tiny})
 	e.must(err)
@@ -132,8 +149,8 @@ func New(t testing.TB, opts ...Options) *Env {
 	return e
 }
 
-// tiny is the data of the image "tiny": a mebibyte of zeros.
-func tiny() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(make([]byte, 1<<20))), nil }
+// tiny is the data of the image "tiny": 64 KiB of zeros.
+func tiny() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(make([]byte, 64<<10))), nil }
 
 // writer sends log lines to the test's output, while it runs.
 type writer struct{ t testing.TB }
@@ -141,35 +158,6 @@ type writer struct{ t testing.TB }
 func (w writer) Write(p []byte) (int, error) {
 	w.t.Logf("%s", bytes.TrimRight(p, "\n"))
 	return len(p), nil
-}
-
-func (e *Env) start() {
-	e.t.Helper()
-	extra := 1
-	if e.opt.Once {
-		extra = 0
-	}
-	s, err := store.New(e.db, store.Options{Key: e.key, Clock: e.clock, Rerun: extra})
-	e.must(err)
-	network, err := fakenetwork.New(fakenetwork.Options{Backend: e.Networks, Faults: e.Faults})
-	e.must(err)
-	images, err := fakeimage.New(fakeimage.Options{Backend: e.Images, Faults: e.Faults})
-	e.must(err)
-	o := cloud.Options{Store: s, Network: network, Images: images, Log: e.opt.Log, Clock: e.clock, PasswordCost: 4, Twice: !e.opt.Once}
-	for i, backend := range e.Hosts {
-		h := e.opt.Host
-		h.Name, h.Backend, h.Faults, h.Clock = HostName(i), backend, e.Faults, e.clock
-		driver, err := fakecompute.New(h)
-		e.must(err)
-		o.Hypervisors = append(o.Hypervisors, compute.Hypervisor{Driver: driver})
-	}
-	if e.opt.Cloud != nil {
-		e.opt.Cloud(&o)
-	}
-	e.Cloud, err = cloud.New(e.ctx(), o)
-	e.must(err)
-	e.Cloud.Engine().OnChange(e.poke)
-	e.Cloud.As(nil).Compute.OnChange(e.poke)
 }
 
 // HostName returns the name of the i-th fake host, from 0: "host-1".
@@ -181,9 +169,11 @@ func (e *Env) end() {
 		e.server.Close()
 	}
 	e.mu.Unlock()
-	for _, c := range append(e.old, e.Cloud) {
-		c.Kill()
-		c.Store().Close()
+	for _, r := range e.replicas {
+		r.end()
+	}
+	if e.opt.Bubble {
+		e.drain()
 	}
 }
 
@@ -197,14 +187,18 @@ func (e *Env) must(err error) {
 }
 
 // Admin returns the services on behalf of the administrator.
-func (e *Env) Admin() *cloud.Client {
-	return e.Cloud.As(&identity.Principal{UserID: "admin", UserName: "admin", ProjectID: e.Seeded.AdminProjectID, ProjectName: "admin",
+func (e *Env) Admin() *cloud.Client { return e.admin(e.Cloud) }
+
+func (e *Env) admin(c *cloud.Cloud) *cloud.Client {
+	return c.As(&identity.Principal{UserID: "admin", UserName: "admin", ProjectID: e.Seeded.AdminProjectID, ProjectName: "admin",
 		Roles: []string{identity.RoleAdmin, identity.RoleManager, identity.RoleMember, identity.RoleReader}})
 }
 
 // Demo returns the services on behalf of the user demo in the project demo.
-func (e *Env) Demo() *cloud.Client {
-	return e.Cloud.As(&identity.Principal{UserID: e.Seeded.UserID, UserName: "demo", UserDomainID: identity.DefaultDomainID,
+func (e *Env) Demo() *cloud.Client { return e.demo(e.Cloud) }
+
+func (e *Env) demo(c *cloud.Cloud) *cloud.Client {
+	return c.As(&identity.Principal{UserID: e.Seeded.UserID, UserName: "demo", UserDomainID: identity.DefaultDomainID,
 		ProjectID: e.Seeded.ProjectID, ProjectName: "demo", ProjectDomainID: identity.DefaultDomainID, Roles: []string{identity.RoleMember, identity.RoleReader}})
 }
 

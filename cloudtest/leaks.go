@@ -94,6 +94,11 @@ func (e *Env) leakedNetworks(out *[]string, sys *network.Service, servers map[st
 				line(out, "the provider has port %s bound to %s with generation %d; no port is", id, b.Host, b.Generation)
 			}
 		}
+		for id, p := range ports {
+			if _, bound := n.Bindings[id]; p.NetworkID == n.NetworkID && p.Binding != nil && !bound {
+				line(out, "port %s is bound to %s with generation %d, not at the provider", id, p.Binding.Host, p.Binding.Generation)
+			}
+		}
 		delete(known, n.NetworkID)
 	}
 	for id := range known {

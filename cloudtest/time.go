@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"testing/synctest"
 	"time"
 
 	"github.com/nubecula/cloud/operation"
@@ -25,6 +26,12 @@ func (e *Env) poke() {
 func (e *Env) Advance(d time.Duration) {
 	e.t.Helper()
 	end := e.clock.Mono() + d
+	if e.opt.Bubble {
+		for e.Step(end - e.clock.Mono()) {
+		}
+		e.clock.Advance(end - e.clock.Mono())
+		return
+	}
 	for {
 		e.rest()
 		left := end - e.clock.Mono()
@@ -62,8 +69,14 @@ func (e *Env) settle() error {
 		if err != nil {
 			return err
 		}
-		if len(active) == 0 && e.Cloud.Engine().Load().Running == 0 {
+		if len(active) == 0 && e.idle() {
 			return nil
+		}
+		if e.opt.Bubble {
+			if !e.Step(limit - e.clock.Mono()) {
+				return stuck(active)
+			}
+			continue
 		}
 		next, ok := e.clock.Next()
 		if !ok || e.clock.Mono()+next > limit {
@@ -76,6 +89,10 @@ func (e *Env) settle() error {
 // rest waits until nobody is at work: every worker and every look at a host is done, or inside a call
 // that waits for the clock.
 func (e *Env) rest() {
+	if e.opt.Bubble {
+		synctest.Wait()
+		return
+	}
 	for {
 		load := e.Cloud.Engine().Load()
 		atWork := load.Running + e.Cloud.As(nil).Compute.Busy()
@@ -86,11 +103,31 @@ func (e *Env) rest() {
 	}
 }
 
+// idle reports whether no worker has an operation.
+func (e *Env) idle() bool {
+	if !e.opt.Bubble {
+		return e.Cloud.Engine().Load().Running == 0
+	}
+	for _, r := range e.replicas {
+		if c := r.Cloud(); c != nil && !r.Crashed() && c.Engine().Load().Running > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func (e *Env) active() (all []*operation.Operation, err error) {
-	err = e.Cloud.Store().View(e.ctx(), func(tx *store.Tx) error {
-		all, err = operation.Collection.List(tx, store.Query[operation.Operation]{Index: "owner"})
-		return err
-	})
+	look := func(s *store.Store) error {
+		return s.View(e.ctx(), func(tx *store.Tx) error {
+			all, err = operation.Collection.List(tx, store.Query[operation.Operation]{Index: "owner"})
+			return err
+		})
+	}
+	if e.opt.Bubble {
+		err = e.Look(look)
+		return all, err
+	}
+	err = look(e.Cloud.Store())
 	return all, err
 }
 

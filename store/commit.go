@@ -30,7 +30,7 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &job{ctx: ctx, fn: fn, ids: &ids{seed: id.Seed()}, turn: make(chan turn), ran: make(chan struct{}), gone: make(chan struct{}), answer: make(chan error, 1)}
+	j := &job{ctx: ctx, fn: fn, ids: &ids{seed: s.opt.Seed(ctx)}, turn: make(chan turn), ran: make(chan struct{}), gone: make(chan struct{}), answer: make(chan error, 1)}
 	defer close(j.gone)
 	select {
 	case s.queue <- j:

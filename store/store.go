@@ -32,6 +32,7 @@ import (
 	"github.com/nubecula/cloud/event"
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/internal/id"
 )
 
 // Options configure a Store.
@@ -48,6 +49,9 @@ type Options struct {
 	// Rerun runs each closure so many extra times and compares what it wants
 	// written, so that an impure closure fails. For tests. 0 means none.
 	Rerun int
+	// Seed draws what the ids of an Update come from, given the context of its caller, so that a test can
+	// repeat them. nil means chance, as programs need.
+	Seed func(ctx context.Context) [32]byte
 }
 
 // Store is a database of documents. It is safe for concurrent use.
@@ -89,6 +93,9 @@ func New(d Driver, opt Options) (*Store, error) {
 	}
 	if opt.Group <= 0 {
 		opt.Group = 64
+	}
+	if opt.Seed == nil {
+		opt.Seed = func(context.Context) [32]byte { return id.Seed() }
 	}
 	if opt.DecodedBytes == 0 {
 		opt.DecodedBytes = 8 << 20

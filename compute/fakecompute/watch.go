@@ -1,6 +1,7 @@
 package fakecompute
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/nubecula/cloud/compute/computedriver"
@@ -9,7 +10,7 @@ import (
 // watchers calls those who watch.
 type watchers struct {
 	mu  sync.Mutex
-	set map[*watcher]struct{}
+	set []*watcher // in the order of their coming, so that tests repeat
 }
 
 type watcher struct {
@@ -22,13 +23,10 @@ func (w *watchers) add(f func(computedriver.Hint)) (remove func()) {
 	one := &watcher{f: f}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.set == nil {
-		w.set = map[*watcher]struct{}{}
-	}
-	w.set[one] = struct{}{}
+	w.set = append(w.set, one)
 	return func() {
 		w.mu.Lock()
-		delete(w.set, one)
+		w.set = slices.DeleteFunc(w.set, func(x *watcher) bool { return x == one })
 		w.mu.Unlock()
 		one.busy.Wait()
 	}
@@ -37,10 +35,9 @@ func (w *watchers) add(f func(computedriver.Hint)) (remove func()) {
 // tell calls all of them in the caller's goroutine.
 func (w *watchers) tell(h computedriver.Hint) {
 	w.mu.Lock()
-	all := make([]*watcher, 0, len(w.set))
-	for one := range w.set {
+	all := slices.Clone(w.set)
+	for _, one := range all {
 		one.busy.Add(1)
-		all = append(all, one)
 	}
 	w.mu.Unlock()
 	for _, one := range all {

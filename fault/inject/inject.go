@@ -49,11 +49,18 @@ type Call struct {
 
 // Plan holds rules and the log of calls. The nil Plan has no rules and keeps no log. Safe for concurrent use.
 type Plan struct {
+	*shared
+	gate func(driver, method string, after bool) error
+}
+
+// shared is what a Plan has in common with those made from it by Through.
+type shared struct {
 	clock clock.Clock
 	mu    sync.Mutex
 	rnd   *rand.Rand
 	rules []*armed
 	calls []Call
+	pace  func(driver, method, object string) time.Duration
 }
 
 type armed struct {
@@ -66,7 +73,21 @@ func NewPlan(c clock.Clock, seed uint64) *Plan {
 	if c == nil {
 		c = clock.System()
 	}
-	return &Plan{clock: c, rnd: rand.New(rand.NewPCG(seed, 0))}
+	return &Plan{shared: &shared{clock: c, rnd: rand.New(rand.NewPCG(seed, 0))}}
+}
+
+// Through returns the same plan for the calls of one process: gate is called before a call is sent and, with
+// after set, before its answer is passed on. It may block meanwhile, as a frozen process does. An error of
+// gate says that the process is dead: the call is not sent, or nobody hears of its answer.
+func (p *Plan) Through(gate func(driver, method string, after bool) error) *Plan {
+	return &Plan{p.shared, gate}
+}
+
+// Pace makes each call take the time that f says, on the plan's clock, before anything else happens. nil ends that.
+func (p *Plan) Pace(f func(driver, method, object string) time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pace = f
 }
 
 // Fail adds a rule and returns what removes it. Where several rules match, the first added decides.
@@ -109,7 +130,27 @@ func (p *Plan) Run(ctx context.Context, driver, method, object string, effect fu
 	if p == nil {
 		return effect()
 	}
-	r := p.match(driver, method, object)
+	if p.gate == nil {
+		return p.run(ctx, driver, method, object, effect)
+	}
+	if dead := p.gate(driver, method, false); dead != nil {
+		return dead
+	}
+	err := p.run(ctx, driver, method, object, effect)
+	if dead := p.gate(driver, method, true); dead != nil {
+		return dead
+	}
+	return err
+}
+
+// run is Run within a process that is at work.
+func (p *Plan) run(ctx context.Context, driver, method, object string, effect func() error) error {
+	r, pace := p.match(driver, method, object)
+	if pace > 0 {
+		if err := p.clock.Sleep(ctx, pace); err != nil {
+			return err
+		}
+	}
 	if r == nil {
 		return effect()
 	}
@@ -152,12 +193,14 @@ func (r *Rule) failure() error {
 	return fault.New(fault.Unavailable, "injected fault in %s.%s", r.Driver, r.Method)
 }
 
-// match logs the call and returns the rule that hits it.
-func (p *Plan) match(driver, method, object string) *Rule {
+// match logs the call and returns the rule that hits it, and how long the call takes anyway.
+func (p *shared) match(driver, method, object string) (hit *Rule, pace time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.pace != nil {
+		pace = p.pace(driver, method, object)
+	}
 	p.calls = append(p.calls, Call{Driver: driver, Method: method, Object: object})
-	var hit *Rule
 	for _, a := range p.rules {
 		if !a.matches(driver, method, object) {
 			continue
@@ -176,7 +219,7 @@ func (p *Plan) match(driver, method, object string) *Rule {
 			}
 		}
 	}
-	return hit
+	return hit, pace
 }
 
 func (r *Rule) matches(driver, method, object string) bool {

@@ -67,6 +67,22 @@ func (m *Manual) Advance(d time.Duration) {
 	m.mu.Unlock()
 }
 
+// Step moves time to the earliest timer and runs that one alone, in a goroutine of its own as the machine's clock
+// does. It reports false, and does nothing, when none falls due within limit. The goroutine may still be at work.
+func (m *Manual) Step(limit time.Duration) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.timers) == 0 || m.timers[0].due > m.mono+limit {
+		return false
+	}
+	t := m.timers[0]
+	m.timers = m.timers[1:]
+	m.now = m.now.Add(max(0, t.due-m.mono))
+	m.mono = max(m.mono, t.due)
+	go t.f()
+	return true
+}
+
 // Next returns how long until the earliest timer, and whether there is one.
 func (m *Manual) Next() (time.Duration, bool) {
 	m.mu.Lock()

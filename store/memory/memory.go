@@ -6,6 +6,8 @@ package memory
 import (
 	"bytes"
 	"context"
+	"maps"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -341,8 +343,8 @@ func (d *Driver) commit(commitID string, s *state) {
 		d.ids = d.ids[1:]
 	}
 	d.state.Store(s)
-	for _, f := range d.notify {
-		f()
+	for _, n := range slices.Sorted(maps.Keys(d.notify)) { // always in the same order, for tests that repeat
+		d.notify[n]()
 	}
 }
 
