@@ -52,6 +52,9 @@ func New(ctx context.Context, opt Options) (*Cloud, error) {
 		if c.engine != nil {
 			c.engine.Kill()
 		}
+		if c.compute != nil {
+			c.compute.Kill() // heartbeats may have begun
+		}
 		return nil, err
 	}
 	if !opt.Idle {
