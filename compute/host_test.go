@@ -114,12 +114,12 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestHostDiesDuringBoot: the server goes elsewhere, and what the dead host may have of it is removed once it is back.
+// TestHostDiesDuringBoot: the server goes elsewhere, since nobody has tried to start it, and what the dead host may have of it is removed once it is back.
 func TestHostDiesDuringBoot(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, config{hosts: 2})
 	var dead int
-	e.faults.Fail(inject.Rule{Method: "Start", Times: 1, Do: func() {
+	e.faults.Fail(inject.Rule{Method: "Define", When: inject.After, Times: 1, Do: func() {
 		for i, b := range e.hosts {
 			if guests, err := b.Guests(); err == nil && len(guests) == 1 {
 				dead = i

@@ -21,6 +21,7 @@ type createState struct {
 	HostID     string                           `json:"host_id,omitempty"`    // "" while it is not placed
 	Generation int64                            `json:"generation,omitempty"` // of that placement
 	Lost       int                              `json:"lost,omitempty"`       // races for a host
+	Unsure     string                           `json:"unsure,omitempty"`     // name of a silent host that the guest may run on
 	Decision   *scheduler.Decision              `json:"decision,omitempty"`   // between Do and Commit of place
 	Bindings   map[string]networkdriver.Binding `json:"bindings,omitempty"`   // by port
 }
@@ -63,6 +64,10 @@ func (r *refused) Details() any { return r.d }
 
 // pick asks the scheduler. It has no effect.
 func (c *core) pick(ctx context.Context, r *engine.Run[createState]) error {
+	if r.State.Unsure != "" {
+		return fault.New(fault.Conflict, "host %s stopped answering while it started the server, which may run there: a second copy elsewhere would be unsafe; "+
+			"delete the server and make it anew, or declare the host down before", r.State.Unsure)
+	}
 	var v *Server
 	if err := c.store.View(ctx, func(tx *store.Tx) (err error) {
 		v, err = servers.Get(tx, r.State.ServerID)
@@ -284,8 +289,18 @@ func (c *core) undefine(ctx context.Context, r *engine.Run[createState]) error {
 	return driver.Undefine(ctx, r.State.ref())
 }
 
-// oweGuest leaves a guest on a host that is down to be removed later.
+// oweGuest leaves a guest on a host that is down to be removed later. If it may have been started there, and nobody has
+// said that the host is dead but its silence, the server must not be started elsewhere.
 func (c *core) oweGuest(tx *store.Tx, r *engine.Run[createState]) error {
+	if f := r.Op.Failure; f != nil && f.Step == "start" {
+		h, err := hosts.Get(tx, r.State.HostID)
+		if err != nil {
+			return err
+		}
+		if !h.ForcedDown {
+			r.State.Unsure = h.Name
+		}
+	}
 	return owe(tx, &debt{ServerID: r.State.ServerID, Generation: r.State.Generation, HostID: r.State.HostID, ProjectID: r.Op.ProjectID})
 }
 
