@@ -84,7 +84,7 @@ var sameFloor = map[string][]string{
 	"internal": {"internal", "scheduler"}, "scheduler": {"scheduler"},
 	"network/fakenetwork": {"network/internal/ledger"}, "network/hostnet": {"network/internal/ledger"},
 	"internal/simulate": {"cloudtest"},
-	"metering": {"identity"}, "image": {"identity", "metering"}, "network": {"identity", "metering", "image"},
+	"metering":          {"identity"}, "image": {"identity", "metering"}, "network": {"identity", "metering", "image"},
 	"volume":    {"identity", "metering", "image", "network"},
 	"compute":   {"identity", "metering", "image", "network", "volume"},
 	"openstack": {"openstack"}, "examples": {"cloudtest"}, "internal/bench": {"cloudtest", "internal/bench"}, "internal/killtest": {"cloudtest"},
