@@ -69,7 +69,7 @@ type Backup struct{ db store.Driver }
 // Backup copies the store as it is now. It needs a Database that can be restarted, as the default one.
 func (e *Env) Backup() *Backup {
 	e.t.Helper()
-	db, err := e.db.Copy()
+	db, err := e.main.driver().Copy()
 	e.must(err)
 	return &Backup{db}
 }
@@ -86,6 +86,8 @@ func (e *Env) Restore(b *Backup) {
 		db, err = chaos.New(b.db, nil).Copy() // the backup can be restored again
 		e.must(err)
 	}
-	e.db = chaos.New(db, &chaos.Options{Faults: e.Faults})
-	e.start()
+	e.main.mu.Lock()
+	e.main.inner = db
+	e.main.mu.Unlock()
+	e.must(e.main.start())
 }
