@@ -1,10 +1,10 @@
 #!/bin/bash
-# all.sh: the suites against the real things - OpenStack's client, libvirt and QEMU. Each script installs what
+# all.sh: the suites against the real things - PostgreSQL, OpenStack's client, libvirt and QEMU. Each script installs what
 # it needs and starts every daemon itself; one that cannot says SKIP, by name, and what is missing.
 set -uo pipefail
 cd "$(dirname "$0")"
 failed=0
-for script in osc.sh kvm-suite.sh kvm-lab.sh kvm-sweep.sh; do
+for script in replicas.sh osc.sh kvm-suite.sh kvm-lab.sh kvm-sweep.sh; do
     echo
     echo "--- $script"
     bash "./$script" || { failed=$((failed + 1)); echo "--- $script failed"; }
