@@ -35,6 +35,8 @@ type Index[T any] struct {
 	Keys   func(*T) []Tuple
 	// Version is raised when Keys gives something else than before, so that Prepare builds the index anew.
 	Version int
+	// Kept has the program keep the index without reading it: a step between two versions that run on one database at once, see Prepare.
+	Kept bool
 }
 
 // Collection reads and writes the documents of one kind.
@@ -109,6 +111,9 @@ func (c *Collection[T]) Put(tx *Tx, v *T) error { return c.write(tx, v, false) }
 
 func (c *Collection[T]) write(tx *Tx, v *T, insert bool) error {
 	tx.mustWrite()
+	if err := c.mayWrite(tx); err != nil {
+		return err
+	}
 	id := c.spec.ID(v)
 	if id == "" {
 		return fault.New(fault.Internal, "store: %s without an id", c.spec.Kind)
@@ -183,6 +188,9 @@ func (c *Collection[T]) same(doc Doc, kept *T) error {
 // Delete removes a document; NotFound when there is none.
 func (c *Collection[T]) Delete(tx *Tx, id string) error {
 	tx.mustWrite()
+	if err := c.mayWrite(tx); err != nil {
+		return err
+	}
 	old, ok, err := tx.get(c.spec.Kind, id)
 	if err != nil {
 		return err
@@ -294,7 +302,7 @@ func (c *Collection[T]) reindex(tx *Tx, id string, before, after [][][]byte) err
 				continue
 			}
 			if ix.Unique {
-				taken, err := tx.scan(pointRange(c.spec.Kind, ix.Name, key))
+				taken, err := tx.scan(tx.point(c.spec.Kind, ix.Name, key))
 				if err != nil {
 					return err
 				}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/nubecula/cloud/fault"
@@ -32,8 +33,12 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	}
 	j := &job{ctx: ctx, fn: fn, ids: &ids{seed: s.opt.Seed(ctx)}, turn: make(chan turn), ran: make(chan struct{}), gone: make(chan struct{}), answer: make(chan error, 1)}
 	defer close(j.gone)
+	queue := s.queue
+	if s.urgent != nil && ctx.Value(urgentKey{}) != nil {
+		queue = s.urgent
+	}
 	select {
-	case s.queue <- j:
+	case queue <- j:
 	case <-s.stop:
 		return errClosed()
 	case <-ctx.Done():
@@ -130,21 +135,20 @@ func (s *Store) run(j *job, group *Tx) (*Tx, error) {
 	return tx, err
 }
 
-// write is the one goroutine that commits.
-func (s *Store) write() {
-	defer close(s.done)
+// write is the one goroutine that commits what a queue brings.
+func (s *Store) write(queue chan *job) {
 	for {
 		var group []*job
 		select {
 		case <-s.stop:
 			return
-		case j := <-s.queue:
+		case j := <-queue:
 			group = append(group, j)
 		}
 	more:
 		for len(group) < s.opt.Group {
 			select {
-			case j := <-s.queue:
+			case j := <-queue:
 				group = append(group, j)
 			default:
 				break more
@@ -190,11 +194,13 @@ func (s *Store) commitGroup(group []*job) {
 	}
 }
 
-// pause waits a little, more each time but not the first, and reports whether the Store is still open.
+// pause waits a little, more each time but not the first, and reports whether the Store is still open. Chance keeps
+// Stores that met each other from meeting again.
 func (s *Store) pause(attempt int) bool {
 	if attempt == 0 {
 		return true
 	}
+	wait := min(time.Second, time.Millisecond<<min(attempt, 10))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -204,7 +210,7 @@ func (s *Store) pause(attempt int) bool {
 		case <-ctx.Done():
 		}
 	}()
-	return s.opt.Clock.Sleep(ctx, min(time.Second, time.Millisecond<<min(attempt, 10))) == nil
+	return s.opt.Clock.Sleep(ctx, wait/2+rand.N(wait/2)) == nil
 }
 
 // attempt runs every closure of the group in one database transaction and commits it.

@@ -13,8 +13,9 @@ import (
 // entries and events, and commit a batch of them at once. It knows nothing
 // of what they mean. It is safe for concurrent use; suite: storetest.
 type Driver interface {
-	// Begin starts a transaction that sees one state of the database. There is one
-	// writable transaction at a time in a Store; an exclusive driver may rely on it.
+	// Begin starts a transaction that sees one state of the database. In a Store there is one
+	// writable transaction at a time, two if the driver is not exclusive. If such a transaction reads from several
+	// states, its Commit or Validate finds out.
 	Begin(ctx context.Context, writable bool) (Txn, error)
 	// Resolve settles the fate of a commit whose outcome is unknown: true when it
 	// has happened; after false it never will. Only the latest commits can be asked for.
@@ -97,6 +98,8 @@ type Range struct {
 	From, To    []byte
 	Reverse     bool
 	Limit       int // 0 means all
+
+	new bool // nothing stored is in it: only what a transaction has written may be
 }
 
 // point returns the one key that a range can hold, if it is such a range.

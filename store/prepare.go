@@ -44,8 +44,14 @@ var proofs = Define(Spec[proof]{Kind: "store.key", Version: 1, ID: func(*proof) 
 // first to have it, is built; one that the program no longer has is dropped. All of it is one transaction, which
 // takes some microseconds a document, and nothing when the indexes are as they were.
 //
+// Where several programs share the database (the driver is not exclusive), the indexes of a kind are those of the
+// program that prepared last. Another version that runs at the same time goes on as long as it keeps every one of
+// them. If it does not know one, its writes of the kind are Unavailable, since they would leave the index wrong,
+// and so is reading by one that was dropped. To have both versions work during an upgrade, first release a version in
+// which Index.Kept is set for the new one, then one that reads it; likewise let an index be Kept for one version before it goes.
+//
 // If documents of an exclusive store may be written in a newer version than before, the driver keeps a copy of the database
-// first, if it is a Keeper; Kept tells where.
+// first, if it is a Keeper; Store.Kept tells where.
 //
 // Corrupt: the store was made with another key or by a newer version of the program, or a document cannot be read. Exists: two
 // documents share a key of an index that is unique now. Exhausted: there is no room for the copy.
@@ -122,18 +128,24 @@ func (tx *Tx) proveKey() error {
 
 func (c *Collection[T]) version() int { return c.spec.Version }
 
+// prepare makes the stored indexes those that the program reads. One that is only Kept stays as it is.
 func (c *Collection[T]) prepare(tx *Tx) error {
-	want := &layout{Kind: c.spec.Kind, Version: c.spec.Version, Indexes: []layoutIndex{}}
-	for _, ix := range c.spec.Indexes {
-		want.Indexes = append(want.Indexes, layoutIndex{ix.Name, ix.Unique, ix.Version})
-	}
 	have, err := layouts.Get(tx, c.spec.Kind)
 	if fault.Is(err, fault.NotFound) {
 		have, err = &layout{}, nil
 	}
-	want.Version = max(want.Version, have.Version)
-	if err != nil || have.Kind == want.Kind && have.Version == want.Version && slices.Equal(have.Indexes, want.Indexes) {
+	if err != nil {
 		return err
+	}
+	want := &layout{Kind: c.spec.Kind, Version: max(c.spec.Version, have.Version), Indexes: []layoutIndex{}}
+	for i := range c.spec.Indexes {
+		ix := c.layoutOf(i)
+		if !c.spec.Indexes[i].Kept || slices.Contains(have.Indexes, ix) {
+			want.Indexes = append(want.Indexes, ix)
+		}
+	}
+	if have.Kind == want.Kind && have.Version == want.Version && slices.Equal(have.Indexes, want.Indexes) {
+		return nil
 	}
 	for _, ix := range have.Indexes {
 		if !slices.Contains(want.Indexes, ix) {
@@ -143,15 +155,76 @@ func (c *Collection[T]) prepare(tx *Tx) error {
 		}
 	}
 	var fresh []int
-	for i, ix := range want.Indexes {
-		if !slices.Contains(have.Indexes, ix) {
-			fresh = append(fresh, i)
+	for i := range c.spec.Indexes {
+		ix := c.layoutOf(i)
+		if !slices.Contains(want.Indexes, ix) || slices.Contains(have.Indexes, ix) {
+			continue
 		}
+		if err := c.dropIndex(tx, ix.Name); err != nil { // what versions that kept it have left
+			return err
+		}
+		fresh = append(fresh, i)
 	}
 	if err := c.buildIndexes(tx, fresh); err != nil {
 		return err
 	}
 	return layouts.Put(tx, want)
+}
+
+func (c *Collection[T]) layoutOf(i int) layoutIndex {
+	ix := &c.spec.Indexes[i]
+	return layoutIndex{ix.Name, ix.Unique, ix.Version}
+}
+
+// knows reports whether the program keeps an index as it is stored.
+func (c *Collection[T]) knows(ix layoutIndex) bool {
+	for i := range c.spec.Indexes {
+		if c.layoutOf(i) == ix {
+			return true
+		}
+	}
+	return false
+}
+
+// mayWrite refuses a write that would leave an index of another version of the program wrong.
+func (c *Collection[T]) mayWrite(tx *Tx) error {
+	l, err := tx.layout(c.spec.Kind)
+	if err != nil || l == nil {
+		return err
+	}
+	for _, ix := range l.Indexes {
+		if !c.knows(ix) {
+			return fault.New(fault.Unavailable, "another version of this program, on the same database, has an index %s of kind %s that this one does not keep: replace this one by that version", ix.Name, c.spec.Kind)
+		}
+	}
+	return nil
+}
+
+// mayRead refuses to read by an index that another version of the program has dropped or changed.
+func (c *Collection[T]) mayRead(tx *Tx, name string) error {
+	l, err := tx.layout(c.spec.Kind)
+	if err != nil || l == nil {
+		return err
+	}
+	if i, _ := c.index(name); !slices.Contains(l.Indexes, c.layoutOf(i)) {
+		return fault.New(fault.Unavailable, "another version of this program, on the same database, has no index %s of kind %s: replace this one by that version", name, c.spec.Kind)
+	}
+	return nil
+}
+
+// layout returns the stored indexes of a kind, nil when nobody prepared them or nobody else could change them.
+func (tx *Tx) layout(kind string) (*layout, error) {
+	if tx.s.d.Exclusive() || kind == layouts.spec.Kind || kind == proofs.spec.Kind {
+		return nil, nil
+	}
+	doc, ok, err := tx.get(layouts.spec.Kind, kind)
+	if err != nil || !ok {
+		return nil, err
+	}
+	if m := layouts.memoOf(doc); m != nil {
+		return m.value.(*layout), nil
+	}
+	return layouts.load(tx, doc)
 }
 
 func (c *Collection[T]) dropIndex(tx *Tx, name string) error {

@@ -13,7 +13,10 @@ func (c *Collection[T]) Find(tx *Tx, index string, tuple ...any) (*T, error) {
 	if _, ix := c.index(index); !ix.Unique {
 		panic(fmt.Sprintf("store: index %s of %s is not unique", index, c.spec.Kind))
 	}
-	entries, err := tx.scan(pointRange(c.spec.Kind, index, Tuple(tuple).Encode()))
+	if err := c.mayRead(tx, index); err != nil {
+		return nil, err
+	}
+	entries, err := tx.scan(tx.point(c.spec.Kind, index, Tuple(tuple).Encode()))
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +61,13 @@ func (c *Collection[T]) List(tx *Tx, q Query[T]) ([]*T, error) {
 func (c *Collection[T]) Each(tx *Tx, q Query[T]) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		r := c.rangeOf(q)
+		r.new = tx.isNew(q.Prefix)
+		if r.Index != "" {
+			if err := c.mayRead(tx, r.Index); err != nil {
+				yield(nil, err)
+				return
+			}
+		}
 		n, chunk := 0, 64
 		for {
 			r.Limit = chunk

@@ -60,12 +60,14 @@ type Store struct {
 	opt   Options
 	aead  cipher.AEAD
 	queue chan *job
-	stop  chan struct{}
-	done  chan struct{}
-	once  sync.Once
-	pulse atomic.Pointer[chan struct{}]
-	stats Stats
-	kept  remembers
+	// urgent is the queue of Updates that wait for nobody, where the driver allows two at once; else nil.
+	urgent chan *job
+	stop   chan struct{}
+	done   chan struct{}
+	once   sync.Once
+	pulse  atomic.Pointer[chan struct{}]
+	stats  Stats
+	kept   remembers
 
 	unnotify func() // nil when the driver is no Notifier
 	saved    string // by Prepare
@@ -106,7 +108,16 @@ func New(d Driver, opt Options) (*Store, error) {
 	if n, ok := d.(Notifier); ok {
 		s.unnotify = n.Notify(s.renewPulse)
 	}
-	go s.write()
+	queues := []chan *job{s.queue}
+	if !d.Exclusive() {
+		s.urgent = make(chan *job)
+		queues = append(queues, s.urgent)
+	}
+	var writers sync.WaitGroup
+	for _, queue := range queues {
+		writers.Go(func() { s.write(queue) })
+	}
+	go func() { writers.Wait(); close(s.done) }()
 	return s, nil
 }
 
@@ -165,6 +176,12 @@ func (s *Store) renewPulse() {
 		close(*old)
 	}
 }
+
+// Urgent returns a context whose Updates wait for no others of this Store, where the driver allows two at
+// once: for what must not be late when many wait or a closure hangs, like the renewal of a lease. Such an Update uses no OnCommit.
+func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
+
+type urgentKey struct{}
 
 func errClosed() error { return fault.New(fault.Unavailable, "the store is closed") }
 

@@ -40,6 +40,7 @@ type Tx struct {
 type ids struct {
 	seed [32]byte // zero in a View, which gets fresh ones
 	src  *id.Source
+	made map[string]bool // by NewID: what they name is nowhere but in this Update
 }
 
 func (i *ids) source() *id.Source {
@@ -64,7 +65,13 @@ type reader interface {
 type txnReader struct{ Txn }
 
 func (t txnReader) get(kind, id string) (Doc, bool, error) { return t.Get(kind, id) }
-func (t txnReader) scan(r Range) ([]Entry, error)          { return t.Scan(r) }
+
+func (t txnReader) scan(r Range) ([]Entry, error) {
+	if r.new {
+		return nil, nil
+	}
+	return t.Scan(r)
+}
 
 func newTx(ctx context.Context, s *Store, below reader, now Instant, ids *ids, readOnly bool) *Tx {
 	tx := &Tx{s: s, below: below, now: now, ids: ids, readOnly: readOnly}
@@ -95,7 +102,27 @@ func (tx *Tx) Now() time.Time { return tx.now.Wall }
 func (tx *Tx) LeaseNow() time.Time { return tx.now.Lease }
 
 // NewID returns a new UUID, the same when the closure runs again.
-func (tx *Tx) NewID() string { return tx.ids.source().New() }
+func (tx *Tx) NewID() string {
+	made := tx.ids.source().New()
+	if tx.ids.made == nil {
+		tx.ids.made = map[string]bool{}
+	}
+	tx.ids.made[made] = true
+	return made
+}
+
+// isNew reports whether one of some index values is an id that this Update has made: nothing stored has it yet.
+func (tx *Tx) isNew(values []any) bool {
+	if tx.ids == nil || tx.ids.made == nil {
+		return false
+	}
+	for _, v := range values {
+		if s, ok := v.(string); ok && tx.ids.made[s] {
+			return true
+		}
+	}
+	return false
+}
 
 // NewBytes returns n unpredictable bytes, the same when the closure runs again.
 func (tx *Tx) NewBytes(n int) []byte { return tx.ids.source().Bytes(n) }
@@ -153,6 +180,19 @@ func (tx *Tx) merge(inner *Tx) {
 	tx.hooks = append(tx.hooks, inner.hooks...)
 }
 
+// point is the range of one key; what an id that this Update has made is a part of, is not stored.
+func (tx *Tx) point(kind, index string, key []byte) Range {
+	r := pointRange(kind, index, key)
+	if tx.ids == nil {
+		return r
+	}
+	for id := range tx.ids.made {
+		i := bytes.Index(key, []byte(id))
+		r.new = r.new || i > 0 && key[i-1] == tagString && i+len(id) < len(key) && key[i+len(id)] == tagEnd
+	}
+	return r
+}
+
 func (tx *Tx) mustWrite() {
 	if tx.readOnly {
 		panic("store: write in a View")
@@ -193,6 +233,9 @@ func (tx *Tx) get(kind, id string) (Doc, bool, error) {
 	if w, ok := tx.docs[docKey{kind, id}]; ok {
 		return w.Doc, !w.Delete, nil
 	}
+	if tx.ids != nil && tx.ids.made[id] {
+		return tx.getOwn(kind, id)
+	}
 	if doc, ok := tx.read[docKey{kind, id}]; ok {
 		return doc, true, nil
 	}
@@ -207,6 +250,16 @@ func (tx *Tx) get(kind, id string) (Doc, bool, error) {
 		}
 	}
 	return doc, ok, err
+}
+
+// getOwn returns a document that this Update, or one around it, has written.
+func (tx *Tx) getOwn(kind, id string) (Doc, bool, error) {
+	for t := tx; t != nil; t, _ = t.below.(*Tx) {
+		if w, ok := t.docs[docKey{kind, id}]; ok {
+			return w.Doc, !w.Delete, nil
+		}
+	}
+	return Doc{}, false, nil
 }
 
 func errEnded() error {

@@ -25,9 +25,10 @@ var Collection = store.Define(store.Spec[Lease]{
 	ID: func(l *Lease) string { return l.Owner },
 })
 
-// Renew makes owner alive for ttl from now, and drops the rows of replicas that are long dead.
+// Renew makes owner alive for ttl from now, and drops the rows of replicas that are long dead. It does not queue behind
+// the Updates that wait.
 func Renew(ctx context.Context, s *store.Store, owner string, ttl time.Duration) error {
-	return s.Update(ctx, func(tx *store.Tx) error {
+	return s.Update(store.Urgent(ctx), func(tx *store.Tx) error {
 		all, err := Collection.List(tx, store.Query[Lease]{})
 		for _, l := range all {
 			if err == nil && l.Owner != owner && tx.LeaseNow().After(l.Until.Add(10*ttl)) {

@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")"
 failed=0
-for script in replicas.sh osc.sh kvm-suite.sh kvm-lab.sh kvm-sweep.sh; do
+for script in postgres.sh replicas.sh osc.sh kvm-suite.sh kvm-lab.sh kvm-sweep.sh; do
     echo
     echo "--- $script"
     bash "./$script" || { failed=$((failed + 1)); echo "--- $script failed"; }

@@ -25,6 +25,18 @@ func TestDriver(t *testing.T) {
 	})
 }
 
+// TestSharedDriver runs the suite on a database that several Stores use.
+func TestSharedDriver(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, storetest.Harness{
+		Open: func(t testing.TB, c clock.Clock) store.Driver {
+			return memory.New(&memory.Options{Clock: c, Shared: true})
+		},
+		Share:     func(t testing.TB, d store.Driver) store.Driver { return d },
+		OneWriter: true,
+	})
+}
+
 // TestShared: two Stores on one database see each other's commits and are woken by them.
 func TestShared(t *testing.T) {
 	t.Parallel()

@@ -119,7 +119,7 @@ func decodeChanges(b []byte) (out []change, err error) {
 			c.id = text()
 		}
 		if flags&hasDoc != 0 {
-			c.doc = &store.Doc{Kind: c.kind, ID: c.id, Version: int(number()), Rev: number()}
+			c.doc = &store.Doc{Kind: c.kind, ID: c.id, Version: int(number()), Rev: number(), Memo: new(store.Memo)}
 			c.doc.Body = []byte(text())
 		}
 		out = append(out, c)

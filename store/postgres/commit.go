@@ -234,6 +234,10 @@ func (t *txn) try(ctx context.Context, w *written) (won bool, err error) {
 // failed says what a commit that ended in an error has come to.
 func (d *Driver) failed(w *written, err error) error {
 	if !mayHaveHappened(err) {
+		if isCut(err) { // nothing was sent: the server may have been restarted since the connection was used
+			d.writers.Reset()
+			return store.ErrConflict
+		}
 		err = d.explain(err)
 		if err == store.ErrConflict {
 			d.met(true)

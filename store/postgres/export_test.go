@@ -21,3 +21,13 @@ func DSN(d *Driver) string { return d.dsn }
 func (d *Driver) CheckAnswers(version string, number int, readOnly string) error {
 	return d.checkAnswers(version, number, readOnly)
 }
+
+// TakeTurn takes the turn and keeps it, as a replica does that is frozen in the middle of a commit.
+func (d *Driver) TakeTurn(ctx context.Context) error {
+	conn, err := d.takeTurn(ctx)
+	d.handed = conn
+	return err
+}
+
+// ApplicationName is what the server calls the Driver's connections.
+func ApplicationName(d *Driver) string { return "nubecula " + d.replica }

@@ -69,6 +69,7 @@ func TestDriver(t *testing.T) {
 					return open(t, o)
 				},
 				Reopen: func(t testing.TB, d store.Driver) store.Driver { return reopen(t, d.(*postgres.Driver)) },
+				Share:  func(t testing.TB, d store.Driver) store.Driver { return open(t, *postgres.Reuse(d.(*postgres.Driver))) },
 			})
 		})
 	}

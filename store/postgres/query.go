@@ -52,7 +52,7 @@ func (q *docQuery) ask(b *pgx.Batch) {
 	q.doc, q.exists = store.Doc{}, false
 	b.Queue(getDoc, kindText(q.kind), []byte(q.id)).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
-			q.doc, q.exists = store.Doc{Kind: q.kind, ID: q.id}, true
+			q.doc, q.exists = store.Doc{Kind: q.kind, ID: q.id, Memo: new(store.Memo)}, true
 			if err := rows.Scan(&q.doc.Version, &q.doc.Rev, &q.doc.Body); err != nil {
 				return err
 			}
@@ -126,7 +126,7 @@ func (q *scanQuery) ask(b *pgx.Batch) {
 			}
 			e := store.Entry{Key: key, Doc: store.Doc{Kind: q.r.Kind, ID: string(id)}}
 			if version != nil {
-				e.Doc.Version, e.Doc.Rev, e.Doc.Body = *version, *rev, text
+				e.Doc.Version, e.Doc.Rev, e.Doc.Body, e.Doc.Memo = *version, *rev, text, new(store.Memo)
 			}
 			q.out = append(q.out, e)
 		}
@@ -146,7 +146,7 @@ func (q *scanQuery) askMissing(b *pgx.Batch) {
 	b.Queue(getDocs, kindText(q.r.Kind), ids).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var id []byte
-			doc := store.Doc{Kind: q.r.Kind}
+			doc := store.Doc{Kind: q.r.Kind, Memo: new(store.Memo)}
 			if err := rows.Scan(&id, &doc.Version, &doc.Rev, &doc.Body); err != nil {
 				return err
 			}

@@ -22,6 +22,10 @@ type Harness struct {
 	Open func(t testing.TB, c clock.Clock) store.Driver
 	// Reopen closes a database and returns it opened again. nil: it keeps nothing.
 	Reopen func(t testing.TB, d store.Driver) store.Driver
+	// Share returns one more use of a database, as another replica has; it ends with the test. nil: the driver is exclusive.
+	Share func(t testing.TB, d store.Driver) store.Driver
+	// OneWriter: a writable transaction waits for the one before it to end, also in a shared database.
+	OneWriter bool
 	// Raw returns all bytes that a database keeps outside the process. nil: it keeps none.
 	Raw func(t testing.TB, d store.Driver) []byte
 }
@@ -39,10 +43,14 @@ func Run(t *testing.T, h Harness) {
 		{"Clock", testClock}, {"Reopen", testReopen}, {"ReopenClock", testReopenClock},
 		{"Store/Collection", testCollection}, {"Store/Pages", testPages}, {"Store/Nested", testNested}, {"Store/Model", testModel},
 		{"Store/Upgrade", testUpgrade}, {"Store/NewerVersion", testNewerVersion}, {"Store/Tombstones", testTombstones},
-		{"Store/Seal", testSeal}, {"Store/Impure", testImpure}, {"Store/SameIDs", testSameIDs},
+		{"Store/Seal", testSeal}, {"Store/Impure", testImpure}, {"Store/SameIDs", testSameIDs}, {"Store/MadeIDs", testMadeIDs},
 		{"Store/GroupUnseen", testGroupUnseen}, {"Store/GroupFails", testGroupFails}, {"Store/GroupOrder", testGroupOrder}, {"Store/Counter", testCounter},
 		{"Store/Panic", testPanic}, {"Store/ContextEnds", testContextEnds}, {"Store/Broken", testBroken}, {"Store/Close", testClose}, {"Store/Misuse", testMisuse},
-		{"Store/Prepare", testPrepare}, {"Store/PrepareKey", testPrepareKey}, {"Store/Check", testCheck},
+		{"Store/Prepare", testPrepare}, {"Store/PrepareKey", testPrepareKey}, {"Store/Kept", testKept}, {"Store/Check", testCheck},
+		{"Shared/Counter", testSharedCounter}, {"Shared/Unique", testSharedUnique}, {"Shared/Skew", testSharedSkew}, {"Shared/Phantom", testSharedPhantom},
+		{"Shared/Fresh", testSharedFresh}, {"Shared/Events", testSharedEvents}, {"Shared/Pruned", testSharedPruned}, {"Shared/Woken", testSharedWoken},
+		{"Shared/Clock", testSharedClock}, {"Shared/Close", testSharedClose}, {"Shared/Urgent", testSharedUrgent},
+		{"Shared/Prepare", testSharedPrepare}, {"Shared/Versions", testSharedVersions},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -404,3 +404,39 @@ func testMisuse(t *testing.T, h Harness) {
 	<-ctx.Done()
 	require.Equal(t, fault.Timeout, fault.CodeOf(s.Update(ctx, func(*store.Tx) error { return nil })))
 }
+
+// testMadeIDs: an Update finds what it has written under an id of its own making, in every index, and nothing else.
+func testMadeIDs(t *testing.T, h Harness) {
+	s, things := newStore(t, h.open(t)), defineThings(thingIndexes()...)
+	var made string
+	update(t, s, func(tx *store.Tx) error {
+		made = tx.NewID()
+		_, err := things.Get(tx, made)
+		require.True(t, fault.Is(err, fault.NotFound))
+		require.NoError(t, s.Update(tx.Context(), func(tx *store.Tx) error {
+			return things.Insert(tx, &thing{ID: made, Name: made, Group: made, Tags: []string{made}})
+		}))
+		require.True(t, fault.Is(things.Insert(tx, &thing{ID: made}), fault.Exists))
+		require.True(t, fault.Is(things.Insert(tx, &thing{ID: tx.NewID(), Name: made}), fault.Exists))
+		return s.Update(tx.Context(), func(tx *store.Tx) error {
+			v, err := things.Find(tx, "name", made)
+			require.NoError(t, err)
+			in, err := things.List(tx, store.Query[thing]{Index: "group", Prefix: store.Tuple{made}})
+			require.NoError(t, err)
+			require.Equal(t, made, ids(in))
+			v.N = 7
+			return things.Put(tx, v)
+		})
+	})
+	update(t, s, func(tx *store.Tx) error {
+		v, rev, err := things.GetRev(tx, made)
+		require.NoError(t, err)
+		require.Equal(t, 7, v.N)
+		require.EqualValues(t, 2, rev)
+		require.True(t, fault.Is(things.Insert(tx, &thing{ID: tx.NewID(), Name: made}), fault.Exists), "of an earlier Update")
+		return nil
+	})
+	found, err := store.Check(context.Background(), s, things)
+	require.NoError(t, err)
+	require.Empty(t, found)
+}
