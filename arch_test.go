@@ -62,7 +62,7 @@ func (f file) at(n ast.Node) string { return f.fset.Position(n.Pos()).String() }
 
 // floors of the import graph; a package's floor is that of its longest prefix here.
 var floors = map[string]int{
-	"fault": 0, "internal/clock": 0, "internal/id": 0, "internal/request": 0,
+	"fault": 0, "internal/clock": 0, "internal/id": 0, "internal/request": 0, "internal/meter": 0,
 	"compute/computedriver": 1, "network/networkdriver": 1, "image/imagedriver": 1, "volume/volumedriver": 1, "event": 1, "store": 1, "operation": 1, "internal/lease": 1,
 	"internal/filelock": 0, "internal/statedir": 0, "internal/configdrive": 0,
 	"store/memory": 2, "store/sqlite": 2, "store/postgres": 2, "store/chaos": 2, "store/storetest": 2,
@@ -128,6 +128,20 @@ func TestImportFloors(t *testing.T) {
 				continue
 			}
 			t.Errorf("%s (floor %d) imports %s (floor %d): imports go down, or sideways where sameFloor says so", f.path, floors[from], pkg, floors[to])
+		}
+	}
+}
+
+// Who imports the core does not carry Prometheus's client library.
+func TestMetricsAreApart(t *testing.T) {
+	for _, f := range sources(t) {
+		for _, imp := range f.ast.Imports {
+			if strings.Contains(imp.Path.Value, "/prometheus/") && f.pkg != "metrics" {
+				t.Errorf("%s imports %s: only package metrics does", f.path, imp.Path.Value)
+			}
+			if imp.Path.Value == strconv.Quote(module+"/metrics") && f.pkg != "examples/lab" && f.pkg != "metrics" {
+				t.Errorf("%s imports metrics: only a program does, which wants to carry it", f.path)
+			}
 		}
 	}
 }

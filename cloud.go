@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,9 @@ import (
 	"github.com/nubecula/cloud/image"
 	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/internal/engine"
+	"github.com/nubecula/cloud/internal/meter"
+	"github.com/nubecula/cloud/internal/metered"
+	"github.com/nubecula/cloud/internal/request"
 	"github.com/nubecula/cloud/internal/witness"
 	"github.com/nubecula/cloud/network"
 	"github.com/nubecula/cloud/operation"
@@ -26,6 +30,7 @@ type Cloud struct {
 	opt      Options
 	id       string
 	witness  *witness.Witness
+	meters   *meter.Meters
 	engine   *engine.Engine
 	identity *identity.Service
 	image    *image.Service
@@ -45,7 +50,7 @@ func New(ctx context.Context, opt Options) (*Cloud, error) {
 	if err := opt.complete(); err != nil {
 		return nil, err
 	}
-	c := &Cloud{opt: opt}
+	c := &Cloud{opt: opt, meters: &meter.Meters{}}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	if err := c.open(ctx); err != nil {
 		c.stop()
@@ -78,6 +83,7 @@ func (o *Options) complete() error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Log = slog.New(request.Handler(o.Log.Handler()))
 	if o.Clock == nil {
 		o.Clock = clock.System()
 	}
@@ -96,7 +102,7 @@ func (c *Cloud) open(ctx context.Context) (err error) {
 		return err
 	}
 	if kept := o.Store.Kept(); kept != "" {
-		o.Log.Warn("the store is upgraded, and the older version of this program cannot use it any more; restore the copy to go back to it, delete the copy once that is out of the question", "copy", kept)
+		o.Log.WarnContext(ctx, "the store is upgraded, and the older version of this program cannot use it any more; restore the copy to go back to it, delete the copy once that is out of the question", "copy", kept)
 	}
 	if c.id, err = cloudID(ctx, o.Store); err != nil {
 		return err
@@ -104,7 +110,7 @@ func (c *Cloud) open(ctx context.Context) (err error) {
 	if c.witness, err = witness.New(ctx, o.Store, c.id, o.Log); err != nil {
 		return err
 	}
-	c.engine, err = engine.New(engine.Options{Store: o.Store, Clock: o.Clock, Log: o.Log, Workers: o.Workers, Lease: o.Lease, Twice: o.Twice})
+	c.engine, err = engine.New(engine.Options{Store: o.Store, Clock: o.Clock, Log: o.Log, Workers: o.Workers, Lease: o.Lease, Meters: c.meters, Twice: o.Twice})
 	if err != nil {
 		return err
 	}
@@ -113,16 +119,16 @@ func (c *Cloud) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.image, err = image.New(image.Options{Store: o.Store, Engine: c.engine, Data: o.Images, Witness: c.witness, Brake: o.Brake, Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log})
+	c.image, err = image.New(image.Options{Store: o.Store, Engine: c.engine, Data: metered.Images(o.Images, c.meters, o.Clock), Witness: c.witness, Brake: o.Brake, Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log})
 	if err != nil {
 		return err
 	}
-	c.network, err = network.New(network.Options{Store: o.Store, Engine: c.engine, Provider: o.Network, Witness: c.witness, Brake: o.Brake, Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log})
+	c.network, err = network.New(network.Options{Store: o.Store, Engine: c.engine, Provider: metered.Provider(o.Network, c.meters, o.Clock), Witness: c.witness, Brake: o.Brake, Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log})
 	if err != nil {
 		return err
 	}
 	c.compute, err = compute.New(compute.Options{Store: o.Store, Engine: c.engine, CloudID: c.id, Witness: c.witness, Brake: o.Brake, Image: c.image, Network: c.network,
-		Scheduler: o.Scheduler, Hypervisors: o.Hypervisors, Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log,
+		Scheduler: o.Scheduler, Hypervisors: c.hypervisors(), Identity: c.identity, Policy: o.Policy, Clock: o.Clock, Log: o.Log,
 		Heartbeat: o.Heartbeat, DownAfter: o.DownAfter, NoConfigDrive: o.NoConfigDrive})
 	if err != nil {
 		return err
@@ -135,6 +141,17 @@ func (c *Cloud) open(ctx context.Context) (err error) {
 		return err
 	}
 	return c.engine.Start(ctx)
+}
+
+// hypervisors are those of the Options, each with its calls counted.
+func (c *Cloud) hypervisors() []compute.Hypervisor {
+	out := slices.Clone(c.opt.Hypervisors)
+	for i := range out {
+		if out[i].Driver != nil {
+			out[i].Driver = metered.Hypervisor(out[i].Driver, c.meters, c.opt.Clock)
+		}
+	}
+	return out
 }
 
 // ID returns the Cloud's id, chosen at its first start and kept in its store; it marks everything drivers hold for it.
@@ -190,6 +207,9 @@ func (c *Cloud) Clock() store.Clock { return c.opt.Clock }
 // Log returns the Cloud's log.
 func (c *Cloud) Log() *slog.Logger { return c.opt.Log }
 
+// Meters is for this module's own packages: package metrics tells what it counts.
+func (c *Cloud) Meters() *meter.Meters { return c.meters }
+
 // Engine is for this module's own packages.
 func (c *Cloud) Engine() *engine.Engine { return c.engine }
 
@@ -242,7 +262,7 @@ func (c *Cloud) meet(ctx context.Context) {
 	defer cancel()
 	for name, d := range map[string]any{network.Driver: c.opt.Network, image.Driver: c.opt.Images} {
 		if err := c.witness.Meet(ctx, name, d); err != nil && c.ctx.Err() == nil {
-			c.opt.Log.Warn("a driver could not be asked how new a store it has seen; nothing is deleted there before it answers", "driver", name, "error", err)
+			c.opt.Log.WarnContext(ctx, "a driver could not be asked how new a store it has seen; nothing is deleted there before it answers", "driver", name, "error", err)
 		}
 	}
 }

@@ -66,7 +66,11 @@ func (c *Cloud) Health(ctx context.Context) *Health {
 		h.say("store", Fail, fmt.Sprintf("a read and a commit did not succeed within %s: %v", healthTime, err))
 		return h
 	}
-	h.say("store", OK, "")
+	if since, why := c.Held(); why != "" {
+		h.say("store", Warn, fmt.Sprintf("since %s nothing is deleted and no address given out: %s; restore a newer backup, or accept this store", since.UTC().Format(time.RFC3339), why))
+	} else {
+		h.say("store", OK, "")
+	}
 	if held {
 		h.say("lease", OK, "")
 	} else {

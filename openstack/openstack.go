@@ -11,13 +11,11 @@ package openstack
 
 import (
 	"fmt"
-	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/nubecula/cloud"
 	"github.com/nubecula/cloud/internal/clock"
-	"github.com/nubecula/cloud/internal/request"
 	"github.com/nubecula/cloud/openstack/internal/glance"
 	"github.com/nubecula/cloud/openstack/internal/keystone"
 	"github.com/nubecula/cloud/openstack/internal/neutron"
@@ -72,7 +70,7 @@ func Handler(c *cloud.Cloud, opt *Options) http.Handler {
 			nova.New(nobody.Compute, nobody.Network, c.Clock()),
 		},
 		// The limits of connections pass in real time, also where a test moves the cloud's clock.
-		Store: c.Store(), Clock: clock.System(), Log: slog.New(request.Handler(c.Log().Handler())),
+		Store: c.Store(), Clock: clock.System(), Log: c.Log(), Meters: c.Meters(),
 		Authenticate: nobody.Identity.Validate,
 		PublicURL:    opt.PublicURL, Timeout: opt.Timeout, Stall: opt.Stall, MaxBody: opt.MaxBody,
 		Limits: rest.Limits{Reads: opt.Reads, Writes: opt.Writes, Logins: opt.Logins, Streams: opt.Streams,

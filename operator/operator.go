@@ -8,8 +8,9 @@
 //
 //	GET  /healthz    200 while the process lives
 //	GET  /readyz     200 when the cloud can serve, 503 when not; the body is a cloud.Health either way
-//	GET  /check      what cloud.Check finds: {"findings": [...]}, or text with Accept: text/plain
+//	GET  /check      what cloud.Inspect finds in the store and at the drivers: {"findings": [...]}, or text with Accept: text/plain
 //	POST /backup     {"path": "/absolute/path"} writes a backup there, on this machine
+//	POST /accept-store  the word that a restored store is the one to go on with: cloud.AcceptStore
 //	GET  /log-level  {"level": "warn"}; PUT changes it
 //	GET  /metrics    Options.Metrics
 //
@@ -19,8 +20,6 @@ package operator
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -76,6 +75,7 @@ func Handler(c *cloud.Cloud, opt *Options) http.Handler {
 	mux.HandleFunc("GET /readyz", h.ready)
 	mux.HandleFunc("GET /check", h.check)
 	mux.HandleFunc("POST /backup", h.backup)
+	mux.HandleFunc("POST /accept-store", h.acceptStore)
 	mux.HandleFunc("GET /log-level", h.level)
 	mux.HandleFunc("PUT /log-level", h.setLevel)
 	if h.opt.Metrics != nil {
@@ -94,14 +94,14 @@ func (h *handler) ready(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) check(w http.ResponseWriter, r *http.Request) {
-	found, err := h.c.Check(r.Context())
+	found, err := h.c.Inspect(r.Context())
 	if err != nil {
 		fail(w, err)
 		return
 	}
 	if strings.HasPrefix(r.Header.Get("Accept"), "text/plain") {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_ = WriteFindings(w, found) // a client that has gone
+		_ = cloud.WriteFindings(w, found) // a client that has gone
 		return
 	}
 	if found == nil {
@@ -110,14 +110,12 @@ func (h *handler) check(w http.ResponseWriter, r *http.Request) {
 	write(w, http.StatusOK, Checked{found})
 }
 
-// WriteFindings writes what a check found for people, a line each.
-func WriteFindings(w io.Writer, found []cloud.Finding) error {
-	for _, f := range found {
-		if _, err := fmt.Fprintf(w, "%s: %s\n", f.Service, f.Text); err != nil {
-			return err
-		}
+func (h *handler) acceptStore(w http.ResponseWriter, r *http.Request) {
+	if err := h.c.AcceptStore(r.Context()); err != nil {
+		fail(w, err)
+		return
 	}
-	return nil
+	write(w, http.StatusOK, map[string]bool{"accepted": true})
 }
 
 func (h *handler) backup(w http.ResponseWriter, r *http.Request) {

@@ -250,14 +250,17 @@ func (s *Store) attempt(group []*job) (wrote bool, err error) {
 	if err := txn.Apply(b); err != nil {
 		return false, err
 	}
-	commitID := id.Random()
-	if _, err = txn.Commit(ctx, commitID); errors.Is(err, ErrUnknown) {
+	commitID, began := id.Random(), s.opt.Clock.Mono()
+	_, err = txn.Commit(ctx, commitID)
+	s.stats.CommitTime.Observe(s.opt.Clock.Mono() - began)
+	if errors.Is(err, ErrUnknown) {
 		s.stats.Unknown.Add(1)
 		txn.Rollback()
 		err = s.resolve(ctx, commitID)
 	}
 	if err == nil {
 		s.kept.addAll(b.Docs)
+		s.stats.Events.Add(int64(len(b.Events)))
 	}
 	return true, err
 }

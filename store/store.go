@@ -33,6 +33,7 @@ import (
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/internal/id"
+	"github.com/nubecula/cloud/internal/meter"
 )
 
 // Options configure a Store.
@@ -82,6 +83,9 @@ type Stats struct {
 	Commits   atomic.Int64 // database commits they shared
 	Conflicts atomic.Int64 // groups that ran again
 	Unknown   atomic.Int64 // commits whose outcome had to be asked for
+	Events    atomic.Int64 // events that were committed
+
+	CommitTime meter.Timer // of database commits
 }
 
 // New opens a Store on a driver, which belongs to the Store from then on.

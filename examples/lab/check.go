@@ -15,7 +15,7 @@ import (
 	"github.com/nubecula/cloud/operator"
 )
 
-// check writes what a check of the store finds; it is an error when that is something.
+// check writes what a check of the store finds, and of what the drivers hold if the lab runs; it is an error when that is something.
 func check(ctx context.Context, args []string, out io.Writer) error {
 	dir, _, err := parseOnly("check", "", args, 0, 0)
 	if err != nil {
@@ -32,7 +32,7 @@ func check(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := operator.WriteFindings(out, checked.Findings); err != nil {
+	if err := cloud.WriteFindings(out, checked.Findings); err != nil {
 		return err
 	}
 	if n := len(checked.Findings); n > 0 {

@@ -3,11 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/gophercloud/gophercloud/v2"
+	stack "github.com/gophercloud/gophercloud/v2/openstack"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/keypairs"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/images"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nubecula/cloud/store"
@@ -59,6 +64,15 @@ func TestSubcommands(t *testing.T) {
 	_, err = lab(dir, "log-level", "loud")
 	require.ErrorContains(t, err, "use debug, info, warn or error")
 
+	way, err := dial(t.Context(), dir)
+	require.NoError(t, err)
+	resp, err := way.client.Get("http://lab/metrics")
+	require.NoError(t, err)
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Contains(t, string(text), `nubecula_hosts{state="up"} 2`)
+
 	file := filepath.Join(away, "monday")
 	out, err = lab(dir, "backup", file)
 	require.NoError(t, err)
@@ -69,6 +83,16 @@ func TestSubcommands(t *testing.T) {
 	name := "later"
 	_, err = keypairs.Create(t.Context(), c, keypairs.CreateOpts{Name: name}).Extract()
 	require.NoError(t, err)
+	glance, err := stack.NewImageV2(c.ProviderClient, gophercloud.EndpointOpts{})
+	require.NoError(t, err)
+	page, err := images.List(glance, nil).AllPages(t.Context())
+	require.NoError(t, err)
+	list, err := images.ExtractImages(page)
+	require.NoError(t, err)
+	c.Microversion = "2.37"
+	later, err := servers.Create(t.Context(), c, servers.CreateOpts{Name: name, FlavorRef: "42", ImageRef: list[0].ID, Networks: "none"}, nil).Extract()
+	require.NoError(t, err)
+	require.NoError(t, servers.WaitForStatus(t.Context(), c, later.ID, "ACTIVE"))
 	_, err = lab(dir, "restore", file)
 	require.ErrorContains(t, err, "end it first")
 	require.NoError(t, stop())
@@ -94,6 +118,10 @@ func TestSubcommands(t *testing.T) {
 	env, stop = start(t, dir)
 	require.Error(t, keypairs.Get(t.Context(), login(t, env), name, nil).Err, "made after the backup")
 	out, err = lab(dir, "check")
-	require.NoError(t, err, out)
+	require.ErrorContains(t, err, "findings", out)
+	require.Contains(t, out, "restored from an older backup")
+	require.Contains(t, out, later.ID, "a host has a guest that this store does not know")
+	_, err = lab(dir, "accept-store")
+	require.Error(t, err, "nothing is held")
 	require.NoError(t, stop())
 }

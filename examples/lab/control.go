@@ -51,6 +51,22 @@ func serveControl(dir string, h http.Handler, log *slog.Logger) (io.Closer, erro
 	return server, nil
 }
 
+// serveMetrics serves GET /metrics on an address of its own; "" serves nothing.
+func serveMetrics(address string, h http.Handler) (io.Closer, error) {
+	if address == "" {
+		return io.NopCloser(nil), nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%w; choose another address with -metrics", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", h)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(l) }() // it ends with Close
+	return server, nil
+}
+
 // control is the way to the lab that runs on a directory.
 type control struct {
 	client *http.Client

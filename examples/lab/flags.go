@@ -20,6 +20,7 @@ type config struct {
 	virtType   string
 	bridge     string
 	level      slog.Level
+	metrics    string
 }
 
 func parse(args []string) (config, error) {
@@ -37,12 +38,13 @@ func parse(args []string) (config, error) {
 	f.StringVar(&c.virtType, "virt-type", "kvm", "with libvirt: kvm, or qemu for machines without hardware virtualisation")
 	f.StringVar(&c.bridge, "bridge", "", "with libvirt: Linux bridge for guests' NICs (default: QEMU's user-mode network)")
 	f.StringVar(&level, "log", "warn", "log level on standard error: debug, info, warn, error")
+	f.StringVar(&c.metrics, "metrics", "", "address and port to serve Prometheus's metrics on, which need no login (default: only on DIR/control.sock)")
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
 	var errs []error
 	if f.NArg() > 0 {
-		errs = append(errs, fmt.Errorf("unexpected argument %q: flags, or one of health, check, backup, restore and log-level first; see -h", f.Arg(0)))
+		errs = append(errs, fmt.Errorf("unexpected argument %q: flags, or one of health, check, backup, restore, accept-store and log-level first; see -h", f.Arg(0)))
 	}
 	switch {
 	case c.hypervisor == "sim" && len(c.uris) != 1:
@@ -58,6 +60,9 @@ func parse(args []string) (config, error) {
 	}
 	if _, _, err := net.SplitHostPort(c.listen); err != nil {
 		errs = append(errs, fmt.Errorf("-listen %q: %w; use HOST:PORT", c.listen, err))
+	}
+	if _, _, err := net.SplitHostPort(c.metrics); c.metrics != "" && err != nil {
+		errs = append(errs, fmt.Errorf("-metrics %q: %w; use HOST:PORT", c.metrics, err))
 	}
 	if c.data == "" {
 		dir, err := stateDir()

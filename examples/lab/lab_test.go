@@ -219,8 +219,8 @@ func TestParse(t *testing.T) {
 	require.ErrorContains(t, err, "-uri")
 	_, err = parse([]string{"-hypervisor", "sim", "-uri", "/run/sim"})
 	require.NoError(t, err)
-	_, err = parse([]string{"-hypervisor", "xen", "-hosts", "0", "-listen", "nowhere", "-log", "loud", "extra"})
-	for _, word := range []string{"xen", "-hosts 0", "nowhere", "loud", "extra"} {
+	_, err = parse([]string{"-hypervisor", "xen", "-hosts", "0", "-listen", "nowhere", "-log", "loud", "-metrics", "here", "extra"})
+	for _, word := range []string{"xen", "-hosts 0", "nowhere", "loud", "here", "extra"} {
 		require.ErrorContains(t, err, word)
 	}
 }

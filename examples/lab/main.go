@@ -11,6 +11,7 @@
 //	lab check               looks for what is wrong in the store
 //	lab backup FILE         copies the store, while it runs
 //	lab restore FILE        puts a backup in the place of the store, while none runs
+//	lab accept-store        says that a restored store is the one to go on with
 //	lab log-level [LEVEL]   tells or changes what is logged
 package main
 
@@ -38,7 +39,7 @@ func main() {
 // command runs one of the subcommands, or the lab itself.
 func command(ctx context.Context, args []string, out io.Writer) error {
 	commands := map[string]func(ctx context.Context, args []string, out io.Writer) error{
-		"health": health, "check": check, "backup": backup, "restore": restore, "log-level": logLevel,
+		"health": health, "check": check, "backup": backup, "restore": restore, "accept-store": acceptStore, "log-level": logLevel,
 	}
 	if len(args) > 0 && commands[args[0]] != nil {
 		return commands[args[0]](ctx, args[1:], out)

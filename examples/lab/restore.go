@@ -38,7 +38,7 @@ func restore(ctx context.Context, args []string, out io.Writer) error {
 	if kept != "" {
 		fmt.Fprintf(out, "What was there before is kept as %s; delete it when you do not want it back.\n", kept)
 	}
-	fmt.Fprintln(out, "Start the lab, and run `lab check`: hosts may have guests that this store does not know, or miss some that it does.")
+	fmt.Fprintln(out, "Start the lab, and run `lab check`: if hosts have seen a newer store, nothing is deleted and no address given out before `lab accept-store`.")
 	return nil
 }
 

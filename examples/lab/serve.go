@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nubecula/cloud"
+	"github.com/nubecula/cloud/metrics"
 	"github.com/nubecula/cloud/openstack"
 	"github.com/nubecula/cloud/operator"
 )
@@ -37,11 +38,17 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	control, err := serveControl(cfg.data, operator.Handler(c, &operator.Options{Backup: db.Backup, Level: level}), log)
+	numbers := metrics.Handler(c)
+	control, err := serveControl(cfg.data, operator.Handler(c, &operator.Options{Backup: db.Backup, Level: level, Metrics: numbers}), log)
 	if err != nil {
 		return err
 	}
 	defer control.Close()
+	scraped, err := serveMetrics(cfg.metrics, numbers)
+	if err != nil {
+		return err
+	}
+	defer scraped.Close()
 
 	url, listener, err := address(cfg.listen)
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/internal/id"
 	"github.com/nubecula/cloud/internal/lease"
+	"github.com/nubecula/cloud/internal/meter"
 	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/store"
 )
@@ -41,6 +42,8 @@ type Options struct {
 	Holds func(instance string) bool
 	// Down reports whether a driver instance was declared down: nobody waits for it. nil means none. Both are called in transactions.
 	Down func(tx *store.Tx, instance string) bool
+	// Meters counts and times steps. nil does not.
+	Meters *meter.Meters
 	// Twice runs each Do and Undo twice, to find those that are not idempotent. For tests.
 	Twice bool
 }
@@ -178,7 +181,7 @@ func (e *Engine) renew() {
 		return
 	}
 	if err := lease.Renew(e.ctx, e.s, e.owner, e.opt.Lease); err != nil && e.ctx.Err() == nil {
-		e.opt.Log.Error("the lease of this replica could not be renewed: other replicas will take over its operations; check the database",
+		e.opt.Log.Error("the lease of this replica could not be renewed; other replicas take over its operations unless a later try succeeds: check the database",
 			"replica", e.owner, "lease", e.opt.Lease, "error", err)
 	}
 }

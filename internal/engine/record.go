@@ -215,6 +215,7 @@ func (e *Engine) end(tx *store.Tx, k *kind, op *operation.Operation, x *exec, f 
 		return err
 	}
 	tx.OnCommit(func() {
+		e.opt.Meters.AddEnded(op.Kind, string(op.State))
 		e.opt.Log.Info("operation ended", "operation_id", op.ID, "operation", op.Kind, op.Resource.Kind+"_id", op.Resource.ID,
 			"request_id", op.RequestID, "state", op.State, "seconds", op.EndedAt.Sub(op.CreatedAt).Seconds())
 	})

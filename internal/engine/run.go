@@ -9,6 +9,7 @@ import (
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/internal/meter"
 	"github.com/nubecula/cloud/internal/request"
 	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/store"
@@ -104,8 +105,8 @@ func (e *Engine) claim(id string) (op *operation.Operation, wait time.Duration, 
 		}
 	}
 	if op != nil && e.kinds[op.Kind] == nil {
-		e.opt.Log.Error("an operation of an unknown kind waits: a program that knows it must run on this store",
-			"operation_id", op.ID, "kind", op.Kind, "resource", op.Resource.ID)
+		e.opt.Log.Error("an operation is of a kind that this program does not know; it waits: run the version that made it on this store",
+			"operation_id", op.ID, "operation", op.Kind, "resource", op.Resource.Kind, "resource_id", op.Resource.ID, "request_id", op.RequestID)
 		return nil, 0, nil
 	}
 	op, wait = e.due(op)
@@ -170,18 +171,28 @@ func (e *Engine) isDown(instance string) (down bool) {
 	return down
 }
 
+// codeOf is a fault's code for people who count.
+func codeOf(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return fault.CodeOf(err).String()
+}
+
 // call runs a Do or Undo in a goroutine of its own, on its own copy of the
 // state. When the limit has passed, or the operation is cancelled, it gets a
 // little time to notice; then it is left behind, and its late effect is
 // repeated harmlessly or swept.
 func (e *Engine) call(t *task, limit time.Duration, f func(context.Context, *exec) error, x *exec) (err error) {
-	if x.log.Enabled(e.ctx, slog.LevelDebug) {
-		began := e.opt.Clock.Mono()
-		defer func() {
+	began := e.opt.Clock.Mono()
+	defer func() {
+		took := e.opt.Clock.Mono() - began
+		e.opt.Meters.AddStep(meter.Step{Kind: x.op.Kind, Step: x.op.Step(), Undo: x.op.State == operation.Undoing, Code: codeOf(err)}, took)
+		if x.log.Enabled(e.ctx, slog.LevelDebug) {
 			x.log.Debug("step ran", "step", x.op.Step(), "state", x.op.State, "instance", x.op.Instance, "attempt", x.op.Attempt,
-				"took", e.opt.Clock.Mono()-began, "error", err)
-		}()
-	}
+				"took", took, "error", err)
+		}
+	}()
 	ctx, cancel := clock.WithTimeout(request.WithID(e.ctx, x.op.RequestID), e.opt.Clock, limit)
 	defer cancel()
 	e.mu.Lock()

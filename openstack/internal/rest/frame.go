@@ -16,6 +16,7 @@ import (
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/identity"
 	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/internal/meter"
 	"github.com/nubecula/cloud/internal/request"
 	"github.com/nubecula/cloud/store"
 )
@@ -31,6 +32,8 @@ type Config struct {
 	Clock clock.Clock
 	// Log gets one record a call. nil means nowhere. It should come from request.Handler, so that records carry the request id.
 	Log *slog.Logger
+	// Meters counts and times the calls. nil does not.
+	Meters *meter.Meters
 	// PublicURL is how clients reach the server: "https://cloud.example:8774". "" takes it from each request.
 	PublicURL string
 	// Timeout ends a call, reading its body included, but for Stream routes. 0 means 60 s.
@@ -117,6 +120,7 @@ type call struct {
 	r     *http.Request
 	req   *Request
 	m     *mounted
+	route *Route // nil when none matches
 	start time.Duration
 	// status that was answered, 0 before that.
 	status int
@@ -149,7 +153,7 @@ func (f *Frame) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if p == http.ErrAbortHandler {
 			panic(p)
 		}
-		f.Log.ErrorContext(ctx, "a call panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		f.Log.ErrorContext(ctx, "a call panicked; the client gets status 500 or an aborted answer, and this is an error of the program: report it with the stack", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		if c.status != 0 {
 			panic(http.ErrAbortHandler) // the client must not take what it has for the whole
 		}
@@ -198,6 +202,7 @@ func (c *call) serve(ctx context.Context) (*Response, error) {
 		c.allow(node)
 		return nil, Status(http.StatusMethodNotAllowed, "the method "+c.r.Method+" is not allowed for this path")
 	}
+	c.route = routes[0]
 	if !routes[0].Public {
 		if err := c.authenticate(ctx); err != nil {
 			return nil, err
@@ -281,6 +286,7 @@ func (c *call) authenticate(ctx context.Context) error {
 
 // run reads the body, if the route wants that, waits for the call's turn, and runs the handler.
 func (c *call) run(ctx context.Context, route *Route) (*Response, error) {
+	c.route = route
 	once := ""
 	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead && !route.NoReplay {
 		var err error

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/meter"
 	"github.com/nubecula/cloud/internal/request"
 )
 
@@ -171,7 +172,7 @@ func (c *call) stream(resp *Response, status int) {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		c.f.Log.WarnContext(c.r.Context(), "a download broke off", "bytes", n, "error", err)
+		c.f.Log.WarnContext(c.r.Context(), "a download broke off; the connection is cut, so that the client does not take it for the whole: look at the image store if it is not the client", "bytes", n, "error", err)
 		panic(http.ErrAbortHandler)
 	}
 	c.answered = true
@@ -185,7 +186,7 @@ func (c *call) fail(err error) {
 	}
 	status := StatusOf(service, err)
 	if status >= 500 && status != http.StatusNotImplemented && !refused(err) {
-		c.f.Log.ErrorContext(c.r.Context(), "a call failed", "status", status, "error", err)
+		c.f.Log.ErrorContext(c.r.Context(), "a call failed; nothing of it is kept and the client is told the status: see the error, and /readyz for what is missing", "status", status, "error", err)
 	}
 	if status == http.StatusUnauthorized {
 		c.w.Header().Set("WWW-Authenticate", `Keystone uri="`+c.req.base+CatalogPath(Identity)+`"`)
@@ -199,9 +200,17 @@ func (c *call) fail(err error) {
 
 // record writes the access record: never a token, a password or a body.
 func (c *call) record() {
+	took, r := c.f.Clock.Mono()-c.start, meter.Route{Service: "none", Route: "none"}
+	if c.m != nil {
+		r.Service = string(c.m.api.Service)
+	}
+	if c.route != nil {
+		r.Route = c.route.Method + " " + c.route.Path
+	}
+	c.f.Meters.AddRequest(r, c.status, took)
 	attrs := []slog.Attr{
 		slog.String("method", c.r.Method), slog.String("path", c.r.URL.Path), slog.Int("status", c.status),
-		slog.Duration("took", c.f.Clock.Mono()-c.start),
+		slog.Duration("took", took),
 	}
 	if global := c.r.Header.Get("X-Openstack-Request-Id"); request.Valid(global) {
 		attrs = append(attrs, slog.String("global_request_id", global))
