@@ -65,7 +65,7 @@ func (c *core) createFailed(tx *store.Tx, r *engine.Run[createState], f *operati
 		v.Fault = &Fault{Code: 500, Message: message, Created: tx.Now(), Details: details(r.State.Tried, decision, f)}
 		emitFor(tx, r.Op, v, "create.error")
 		tx.OnCommit(func() {
-			r.Log.Error("server could not be built", "step", f.Step, "reason", message, "decision", string(decision))
+			r.Log.Error("a server could not be built; it is in ERROR, and costs no host anything: see the reason, then delete it and create it anew", "step", f.Step, "reason", message, "decision", string(decision))
 		})
 		return nil
 	})

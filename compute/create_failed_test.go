@@ -102,5 +102,5 @@ func TestLogKeys(t *testing.T) {
 		told[keys["msg"]] = keys["server_id"]
 	}
 	require.Contains(t, []string{good.ID, bad.ID}, told["server placed"])
-	require.Equal(t, bad.ID, told["server could not be built"])
+	require.Equal(t, bad.ID, told["a server could not be built; it is in ERROR, and costs no host anything: see the reason, then delete it and create it anew"])
 }

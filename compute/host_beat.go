@@ -124,7 +124,7 @@ func (c *core) beat(ctx context.Context, h *hypervisor) error {
 	if a.err != nil {
 		if !h.silent.Swap(true) && ctx.Err() == nil {
 			c.clock.AfterFunc(c.opt.Heartbeat/10, func() { c.spawn(func(ctx context.Context) { c.beat(ctx, h) }) }) // one lost answer is no silence
-			c.log.Warn("a host does not answer; its servers go on, new ones go elsewhere once it counts as down",
+			c.log.WarnContext(ctx, "a host does not answer; its servers go on, new ones go elsewhere once it counts as down",
 				"host_id", h.hostID(), "down_after", c.opt.DownAfter, "error", a.err)
 		}
 		return a.err

@@ -28,7 +28,7 @@ func (c *core) reconcileAll(ctx context.Context) {
 		h := c.hyper.byID[id]
 		c.hyper.mu.RUnlock()
 		if err := c.meet(ctx, h, id); err != nil && ctx.Err() == nil {
-			c.log.Warn("a driver could not be told how new the store is; the next round does it", "host_id", id, "after", c.opt.Reconcile, "error", err)
+			c.log.WarnContext(ctx, "a driver could not be told how new the store is; the next round does it", "host_id", id, "after", c.opt.Reconcile, "error", err)
 		}
 		c.reconcile(ctx, id)
 	}
@@ -60,7 +60,7 @@ func (c *core) reconcile(ctx context.Context, hostID string) {
 		err = c.settle(ctx, hostID, c.opt.Brake)
 	}
 	if err != nil && ctx.Err() == nil {
-		c.log.Warn("the guests of a host could not be compared with the records; it is tried again", "host_id", hostID, "after", c.opt.Reconcile, "error", err)
+		c.log.WarnContext(ctx, "the guests of a host could not be compared with the records; it is tried again", "host_id", hostID, "after", c.opt.Reconcile, "error", err)
 	}
 }
 
@@ -249,7 +249,7 @@ func (c *core) lose(ctx context.Context, l loss, was expected) error {
 		tx.Emit(v.event("lost"))
 		host := v.HostID
 		tx.OnCommit(func() {
-			c.log.Error("a server has lost its guest", "server_id", v.ID, "host_id", host, "half_there", l.torn, "reason", message)
+			c.log.ErrorContext(ctx, "a server has lost its guest; it goes to ERROR, and comes back by itself with its guest: look at the host", "server_id", v.ID, "host_id", host, "half_there", l.torn, "reason", message)
 		})
 		return nil
 	})

@@ -37,7 +37,7 @@ func (c *core) oweOrphan(ctx context.Context, hostID string, g computedriver.Gue
 			return nil
 		}
 		tx.OnCommit(func() {
-			c.log.Warn("a guest whose placement is over is still on a host; it is removed", "server_id", g.Mark.ID, "host_id", hostID,
+			c.log.WarnContext(ctx, "a guest whose placement is over is still on a host; it is removed", "server_id", g.Mark.ID, "host_id", hostID,
 				"generation", g.Mark.Generation, "power", g.Power)
 		})
 		return owe(tx, &debt{ServerID: g.Mark.ID, Generation: g.Mark.Generation, HostID: hostID, Orphan: true})
@@ -56,7 +56,7 @@ func (c *core) tell(ctx context.Context, l *look, s *sighting, p deeds) error {
 			return err
 		}
 		if first(fmt.Sprint("unknown ", g.Mark)) {
-			c.log.Error("a host has a guest under this cloud's mark that the store does not know: the store was restored or damaged. The guest is left "+
+			c.log.ErrorContext(ctx, "a host has a guest under this cloud's mark that the store does not know: the store was restored or damaged. The guest is left "+
 				"alone; restore a newer backup, or look at Cloud.Inspect and have it removed with Cloud.AcceptRemoval",
 				"host_id", s.host, "server_id", g.Mark.ID, "generation", g.Mark.Generation, "power", g.Power, "name", g.Name)
 		}
@@ -73,7 +73,7 @@ func (c *core) tell(ctx context.Context, l *look, s *sighting, p deeds) error {
 		}
 	}
 	if len(other) > 0 {
-		c.log.Warn("a host has guests that no cloud has marked; they are left alone, and what they use of the host is not counted",
+		c.log.WarnContext(ctx, "a host has guests that no cloud has marked; they are left alone, and what they use of the host is not counted",
 			"host_id", s.host, "count", len(other), "guests", few(other))
 	}
 	if len(marked) > 0 {
@@ -83,13 +83,13 @@ func (c *core) tell(ctx context.Context, l *look, s *sighting, p deeds) error {
 	}
 	for _, why := range p.braked {
 		if first(why) {
-			c.log.Error("too much is wrong with the guests of a host at once, so nothing of it is done: is the driver connected to the right host, and its "+
+			c.log.ErrorContext(ctx, "too much is wrong with the guests of a host at once, so nothing of it is done: is the driver connected to the right host, and its "+
 				"storage mounted? Look at Cloud.Inspect; Cloud.AcceptRemoval and Cloud.AcceptLoss let it go on", "host_id", s.host,
 				"reason", why, "to_remove", len(p.spared.remove), "missing", len(p.spared.lose), "limit", s.limit)
 		}
 	}
 	if len(p.remove) > 0 && c.opt.Witness.Held() != nil && first("held") {
-		c.log.Warn("guests whose placements are over are not removed while the store is held", "host_id", s.host, "count", len(p.remove))
+		c.log.WarnContext(ctx, "guests whose placements are over are not removed while the store is held; restore a newer backup, or accept the store (AcceptStore)", "host_id", s.host, "count", len(p.remove))
 	}
 	l.told = told
 	return nil
@@ -106,12 +106,12 @@ func (c *core) strangers(ctx context.Context, hostID string, guests []string) er
 		return err
 	}
 	if empty {
-		c.log.Error("this store has no servers, and a host is full of another cloud's guests: nothing is deleted. If they should be this cloud's, stop "+
+		c.log.ErrorContext(ctx, "this store has no servers, and a host is full of another cloud's guests: nothing is deleted. If they should be this cloud's, stop "+
 			"the program and start it with the store that they belong to, or restore that from its backup; if not, give each cloud its own hosts",
 			"host_id", hostID, "count", len(guests), "guests", few(guests))
 		return nil
 	}
-	c.log.Warn("a host has guests of another cloud; they are left alone, and what they use of the host is not counted",
+	c.log.WarnContext(ctx, "a host has guests of another cloud; they are left alone, and what they use of the host is not counted",
 		"host_id", hostID, "count", len(guests), "guests", few(guests))
 	return nil
 }

@@ -222,7 +222,7 @@ func (s *Service) checkPassword(ctx context.Context, pw *PasswordAuth) (*proven,
 		return nil, err
 	}
 	if !ok {
-		s.log.WarnContext(ctx, "a password was refused", "user", found.userID)
+		s.log.WarnContext(ctx, "a password was refused; the login fails, and many of these are somebody who guesses: look for them by user", "user_id", found.userID)
 		return nil, errLogin()
 	}
 	return &found, nil

@@ -61,7 +61,7 @@ func (c *core) rotate(ctx context.Context, force bool) error {
 		return signingKeys.Insert(tx, &k)
 	})
 	if err == nil && number > 0 {
-		c.log.InfoContext(ctx, "tokens are signed with a new key", "key", number)
+		c.log.InfoContext(ctx, "tokens are signed with a new key", "key_number", number)
 	}
 	if err == nil {
 		_, err = c.loadKeys(ctx)

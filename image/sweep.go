@@ -70,12 +70,12 @@ func (s *Service) Sweep(ctx context.Context) (deleted int, unknown []string, err
 		return 0, nil, err
 	}
 	if new := s.told.fresh(c.unknown); len(new) > 0 {
-		s.opt.Log.Error("the image store holds data that no record knows: it is left alone; was the store restored from an older backup? Look at Cloud.Inspect",
+		s.opt.Log.ErrorContext(ctx, "the image store holds data that no record knows: it is left alone; was the store restored from an older backup? Look at Cloud.Inspect",
 			"count", len(c.unknown), "first", new[0])
 	}
 	switch {
 	case len(c.late) > s.opt.Brake:
-		s.opt.Log.Error("too much data of deleted images is in the image store at once, so none of it is deleted; look at Cloud.Inspect, and have it removed with Cloud.AcceptRemoval",
+		s.opt.Log.ErrorContext(ctx, "too much data of deleted images is in the image store at once, so none of it is deleted; look at Cloud.Inspect, and have it removed with Cloud.AcceptRemoval",
 			"count", len(c.late), "limit", s.opt.Brake)
 	case s.opt.Witness.Held() == nil:
 		for _, id := range c.late {

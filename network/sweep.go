@@ -63,11 +63,11 @@ func (s *Service) bindAgain(ctx context.Context, b binding) error {
 		}
 	}
 	if err != nil && !fault.Is(err, fault.NotFound) { // a network that is applied again first
-		s.log.Error("a port is bound in the records and not at the provider, which refuses to bind it; its guest has no network there: reboot the server --hard, or make it anew",
+		s.log.ErrorContext(ctx, "a port is bound in the records and not at the provider, which refuses to bind it; its guest has no network there: reboot the server --hard, or make it anew",
 			"port_id", b.port, "network_id", b.network, "host_id", b.at.Host, "generation", b.at.Generation, "error", err)
 		return nil
 	}
-	s.log.Warn("a port that the provider had lost is bound again", "port_id", b.port, "network_id", b.network, "host_id", b.at.Host)
+	s.log.WarnContext(ctx, "the provider had lost a port; it is bound again: look why if it goes on", "port_id", b.port, "network_id", b.network, "host_id", b.at.Host)
 	return nil
 }
 
@@ -77,7 +77,7 @@ func (s *Service) bury(ctx context.Context, dead []string, unused []binding) err
 		return err
 	}
 	for _, id := range dead {
-		s.log.Warn("the provider has a network that was deleted; it is removed", "network_id", id)
+		s.log.WarnContext(ctx, "the provider has a network that was deleted; it is removed", "network_id", id)
 		if err := s.provider.Remove(ctx, id); err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (s *Service) bury(ctx context.Context, dead []string, unused []binding) err
 		if !still {
 			continue
 		}
-		s.log.Warn("the provider has a port bound whose placement is over; it is unbound", "port_id", b.port, "network_id", b.network, "host_id", b.at.Host, "generation", b.at.Generation)
+		s.log.WarnContext(ctx, "the provider has a port bound whose placement is over; it is unbound", "port_id", b.port, "network_id", b.network, "host_id", b.at.Host, "generation", b.at.Generation)
 		if err := s.provider.Unbind(ctx, b.port, b.at); err != nil {
 			return err
 		}

@@ -193,7 +193,7 @@ func (w *Witness) Meet(ctx context.Context, driver string, d any) error {
 		return nil
 	}
 	if seen == 0 && was.N > 0 {
-		w.log.Warn("a driver has lost what it remembered of this cloud: its state directory is new or was replaced, and with it its tombstones are gone; "+
+		w.log.WarnContext(ctx, "a driver has lost what it remembered of this cloud: its state directory is new or was replaced, and with it its tombstones are gone; "+
 			"what it runs is compared with the records as always", "driver", driver, "epoch", was.N)
 	}
 	_, err = r.Remember(ctx, w.cloud, next)
@@ -322,7 +322,7 @@ func (w *Witness) Accept(ctx context.Context) (*Held, error) {
 					k.knew, k.now = max(k.knew, v.Seen), max(k.now, v.Seen)
 				}
 			}
-			w.log.Warn("an operator has accepted this store as the newest: deletes and addresses go on", "evidence", fmt.Sprint(len(h.Evidence)), "held_since", h.Since)
+			w.log.WarnContext(ctx, "an operator has accepted this store as the newest; deletes go on and addresses are given out again", "evidence", fmt.Sprint(len(h.Evidence)), "held_since", h.Since)
 		})
 		h.Accepted = tx.Now()
 		return helds.Put(tx, h)
