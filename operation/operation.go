@@ -158,15 +158,19 @@ func Of(tx *store.Tx, r Resource) ([]*Operation, error) {
 // Wait returns the operation once it has ended, or ctx's error. A failed operation is not an error here.
 func Wait(ctx context.Context, s *store.Store, id string) (*Operation, error) {
 	for {
-		changed := s.Changed()
+		changed, stop := Collection.Watch(s, id)
 		o, err := Get(ctx, s, id)
 		if err != nil || o.State.Ended() {
+			stop()
 			return o, err
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return o, ctx.Err()
+			err = ctx.Err()
+		}
+		if stop(); err != nil {
+			return o, err
 		}
 	}
 }

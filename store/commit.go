@@ -261,6 +261,7 @@ func (s *Store) attempt(group []*job) (wrote bool, err error) {
 	if err == nil {
 		s.kept.addAll(b.Docs)
 		s.stats.Events.Add(int64(len(b.Events)))
+		s.watch.wrote(b.Docs)
 	}
 	return true, err
 }

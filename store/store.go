@@ -69,6 +69,7 @@ type Store struct {
 	pulse  atomic.Pointer[chan struct{}]
 	stats  Stats
 	kept   remembers
+	watch  watches
 
 	unnotify func() // nil when the driver is no Notifier
 	saved    string // by Prepare
@@ -136,6 +137,7 @@ func (s *Store) Close() error {
 		}
 		err = s.d.Close()
 		s.renewPulse() // who waits for a change learns that none will come
+		s.watch.end()
 	})
 	return err
 }
@@ -173,6 +175,15 @@ func (s *Store) Events(ctx context.Context, after int64, limit int) ([]event.Eve
 
 // Changed returns a channel that is closed at the next commit.
 func (s *Store) Changed() <-chan struct{} { return *s.pulse.Load() }
+
+// Watch returns a channel that is closed when a document may have been written or deleted, sooner or later
+// than it is seen by others. Call stop when it is not needed any more.
+func (c *Collection[T]) Watch(s *Store, id string) (changed <-chan struct{}, stop func()) {
+	if !s.Exclusive() { // others write, too
+		return s.Changed(), func() {}
+	}
+	return s.watch.add(docKey{c.spec.Kind, id})
+}
 
 func (s *Store) renewPulse() {
 	c := make(chan struct{})

@@ -35,8 +35,11 @@ func (e *Engine) write(op *operation.Operation, f func(tx *store.Tx, op *operati
 		if err := f(tx, now); err != nil {
 			return err
 		}
-		now.UpdatedAt = tx.Now()
 		next = now
+		if now.State.Ended() { // end has written it
+			return nil
+		}
+		now.UpdatedAt = tx.Now()
 		return operation.Collection.Put(tx, now)
 	})
 	return next, err
@@ -207,7 +210,7 @@ func (e *Engine) end(tx *store.Tx, k *kind, op *operation.Operation, x *exec, f 
 		return &stepError{err}
 	}
 	keepNotes(op, x)
-	op.Data, op.EndedAt, op.Owner, op.Instance = x.data, tx.Now(), "", ""
+	op.Data, op.EndedAt, op.UpdatedAt, op.Owner, op.Instance = x.data, tx.Now(), tx.Now(), "", ""
 	line(tx, op, "", string(op.State))
 	tx.Emit(event.Event{Type: "operation." + string(op.State), Kind: op.Resource.Kind, ID: op.Resource.ID, ProjectID: op.ProjectID,
 		UserID: op.UserID, RequestID: op.RequestID, OperationID: op.ID, Data: mustJSON(map[string]any{"operation": op.Kind, "failure": op.Failure})})

@@ -119,21 +119,27 @@ func Tree(s *Server) map[string][]byte {
 		files["openstack"+contentPath(i)] = f.Contents
 	}
 	has := map[feature]bool{}
+	common := map[string][]byte{} // the files of a version; most are those of the version before
 	for _, v := range versions {
 		has[v.adds] = true
-		dir := "openstack/" + v.date + "/"
-		files[dir+"meta_data.json"] = document(metaData(s, has))
-		if s.UserData != nil {
-			files[dir+"user_data"] = s.UserData
+		switch v.adds {
+		case base:
+			if s.UserData != nil {
+				common["user_data"] = s.UserData
+			}
+		case vendorData:
+			common["vendor_data.json"] = document(struct{}{})
+		case vendorData2:
+			common["vendor_data2.json"] = document(map[string]any{"static": struct{}{}})
+		case networkData:
+			common["network_data.json"] = document(Network(s))
 		}
-		if has[vendorData] {
-			files[dir+"vendor_data.json"] = document(struct{}{})
+		switch v.adds {
+		case base, randomSeed, networkData, devices:
+			common["meta_data.json"] = document(metaData(s, has))
 		}
-		if has[vendorData2] {
-			files[dir+"vendor_data2.json"] = document(map[string]any{"static": struct{}{}})
-		}
-		if has[networkData] {
-			files[dir+"network_data.json"] = document(Network(s))
+		for name, text := range common {
+			files["openstack/"+v.date+"/"+name] = text
 		}
 	}
 	files["ec2/latest/meta-data.json"] = document(ec2(s))
