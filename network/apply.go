@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/nubecula/cloud/fault"
@@ -78,21 +79,61 @@ func resource(networkID string) operation.Resource {
 	return operation.Resource{Kind: "network", ID: networkID}
 }
 
+// burst is how long changes of a network are gathered before the provider is told. It need not hear of a new
+// network's first ones late, and no port waits for it to be bound.
+const burst = 100 * time.Millisecond
+
 // moved notes that the topology of a network has changed and sees to it that the provider learns of it.
 func (s *Service) moved(tx *store.Tx, n *Network) error {
+	_, err := s.movedTo(tx, n)
+	return err
+}
+
+// movedTo is moved, and returns the revision in which the network is as it will be after this transaction.
+func (s *Service) movedTo(tx *store.Tx, n *Network) (revision int64, err error) {
 	t, err := topologies.Get(tx, n.ID)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	t.Wanted++
 	if err := topologies.Put(tx, t); err != nil {
-		return err
+		return 0, err
 	}
 	active, err := operation.Active(tx, resource(n.ID))
 	if err != nil || active != nil && active.State == operation.Running {
-		return err // its Commit sees the new revision
+		return t.Wanted, err // its Commit sees the new revision
 	}
-	_, err = s.ops.apply.Submit(tx, s.request(n), applyState{NetworkID: n.ID})
+	req := s.request(n)
+	if t.Applied > 0 {
+		req.Delay = burst
+	}
+	_, err = s.ops.apply.Submit(tx, req, applyState{NetworkID: n.ID})
+	return t.Wanted, err
+}
+
+// movedPort is moved for a port that is about to be written.
+func (s *Service) movedPort(tx *store.Tx, n *Network, p *Port) (err error) {
+	p.Moved, err = s.movedTo(tx, n)
+	return err
+}
+
+// lost is moved for a port that is being deleted.
+func (s *Service) lost(tx *store.Tx, n *Network, p *Port) error {
+	revision, err := s.movedTo(tx, n)
+	if err != nil {
+		return err
+	}
+	return losses.Put(tx, &loss{PortID: p.ID, NetworkID: n.ID, Revision: revision})
+}
+
+// learned drops what the provider need not be told any more.
+func learned(tx *store.Tx, networkID string, revision int64) error {
+	old, err := losses.List(tx, store.Query[loss]{Index: "network", Prefix: store.Tuple{networkID}, To: store.Tuple{revision + 1}})
+	for _, l := range old {
+		if err == nil {
+			err = losses.Delete(tx, l.PortID)
+		}
+	}
 	return err
 }
 
@@ -129,6 +170,9 @@ func erase(tx *store.Tx, networkID string) error {
 			return err
 		}
 	}
+	if err := learned(tx, networkID, math.MaxInt64-1); err != nil {
+		return err
+	}
 	return topologies.Delete(tx, networkID)
 }
 
@@ -154,7 +198,7 @@ func (c *core) doApply(ctx context.Context, r *engine.Run[applyState]) error {
 		r.State.Paid = append(r.State.Paid, d.PortID)
 	}
 	var err error
-	r.State.Revision, err = c.apply(ctx, r.State.NetworkID)
+	r.State.Revision, err = c.change(ctx, r.State.NetworkID)
 	if err == nil {
 		return nil
 	}
@@ -188,9 +232,12 @@ func (c *core) commitApply(tx *store.Tx, r *engine.Run[applyState]) error {
 		return &fault.Error{Code: no.Code, Kind: "network", ID: r.State.NetworkID,
 			Msg: sprint("the provider refuses revision %d; the next change of the network is tried again: %s", r.State.Revision, no.Message)}
 	}
-	if t.Applied < r.State.Revision {
-		t.Applied = r.State.Revision
+	if t.Applied < r.State.Revision || !t.Known {
+		t.Applied, t.Known = max(t.Applied, r.State.Revision), true
 		if err := topologies.Put(tx, t); err != nil {
+			return err
+		}
+		if err := learned(tx, t.NetworkID, t.Applied); err != nil {
 			return err
 		}
 	}
@@ -204,8 +251,8 @@ func (c *core) commitApply(tx *store.Tx, r *engine.Run[applyState]) error {
 }
 
 // pause keeps a network of many ports, whose passes are long, from being applied all the time: a pass
-// may take a fifth of it. Ports are bound without waiting for a pass.
-func pause(took time.Duration) time.Duration { return min(4*took, 5*time.Second) }
+// may take a fifth of it, and gathers a burst of changes. Ports are bound without waiting for a pass.
+func pause(took time.Duration) time.Duration { return max(burst, min(4*took, 5*time.Second)) }
 
 // abortApply marks the network that the provider refuses; the next change of it tries again.
 func (c *core) abortApply(tx *store.Tx, r *engine.Run[applyState], f *operation.Failure) error {
@@ -241,8 +288,67 @@ func (c *core) apply(ctx context.Context, networkID string) (int64, error) {
 	return t.Revision, c.provider.Apply(ctx, t)
 }
 
+// change hands the provider what has changed of a network since the revision that it was given last, if it can take that, or
+// else the whole.
+func (c *core) change(ctx context.Context, networkID string) (int64, error) {
+	changer, ok := c.provider.(networkdriver.Changer)
+	if !ok {
+		return c.apply(ctx, networkID)
+	}
+	var t networkdriver.Topology
+	var since int64
+	var gone []string
+	if err := c.store.View(ctx, func(tx *store.Tx) error {
+		top, err := topologies.Get(tx, networkID)
+		if err != nil || !top.Known {
+			return err
+		}
+		since = top.Applied
+		if t, err = c.head(tx, networkID); err != nil {
+			return err
+		}
+		for p, err := range ports.Each(tx, store.Query[Port]{Index: "moved", Prefix: store.Tuple{networkID}, From: store.Tuple{since + 1}}) {
+			if err != nil {
+				return err
+			}
+			t.Ports = append(t.Ports, p.driver())
+		}
+		for l, err := range losses.Each(tx, store.Query[loss]{Index: "network", Prefix: store.Tuple{networkID}, From: store.Tuple{since + 1}}) {
+			if err != nil {
+				return err
+			}
+			gone = append(gone, l.PortID)
+		}
+		return nil
+	}); err != nil {
+		return 0, err
+	}
+	if since == 0 {
+		return c.apply(ctx, networkID)
+	}
+	err := changer.Change(ctx, since, t, gone)
+	if fault.Is(err, fault.Conflict) { // it has lost something
+		return c.apply(ctx, networkID)
+	}
+	return t.Revision, err
+}
+
 // topology collects what the provider must know of a network.
 func (c *core) topology(tx *store.Tx, networkID string) (t networkdriver.Topology, err error) {
+	if t, err = c.head(tx, networkID); err != nil {
+		return t, err
+	}
+	for p, err := range ports.Each(tx, store.Query[Port]{Index: "network", Prefix: store.Tuple{networkID}}) {
+		if err != nil {
+			return t, err
+		}
+		t.Ports = append(t.Ports, p.driver())
+	}
+	return t, nil
+}
+
+// head is the topology of a network without its ports.
+func (c *core) head(tx *store.Tx, networkID string) (t networkdriver.Topology, err error) {
 	n, err1 := networks.Get(tx, networkID)
 	top, err2 := topologies.Get(tx, networkID)
 	if err := errors.Join(err1, err2); err != nil {
@@ -256,12 +362,6 @@ func (c *core) topology(tx *store.Tx, networkID string) (t networkdriver.Topolog
 			return t, err
 		}
 		t.Subnets = append(t.Subnets, networkdriver.Subnet{ID: v.ID, CIDR: v.CIDR, Gateway: v.Gateway, DHCP: v.DHCP, DNS: v.DNS, HostRoutes: v.Routes})
-	}
-	for p, err := range ports.Each(tx, store.Query[Port]{Index: "network", Prefix: store.Tuple{n.ID}}) {
-		if err != nil {
-			return t, err
-		}
-		t.Ports = append(t.Ports, p.driver())
 	}
 	return t, nil
 }

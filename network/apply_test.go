@@ -1,6 +1,7 @@
 package network_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/nubecula/cloud/fault/inject"
 	"github.com/nubecula/cloud/internal/engine"
 	"github.com/nubecula/cloud/network"
+	"github.com/nubecula/cloud/network/fakenetwork"
+	"github.com/nubecula/cloud/network/networkdriver"
 	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/store"
 )
@@ -260,4 +263,91 @@ func TestClaim(t *testing.T) {
 	require.NoError(t, e.alice.UnclaimPort(e.ctx, p.ID, "s2"), "a port that is gone is released")
 	e.settle()
 	e.sound()
+}
+
+// told is a provider that notes how many ports it is told of.
+type told struct {
+	*fakenetwork.Provider
+	mu     sync.Mutex
+	whole  []int // ports in each Apply
+	change []int // ports, changed and gone, in each Change
+}
+
+func (p *told) Apply(ctx context.Context, t networkdriver.Topology) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.whole = append(p.whole, len(t.Ports))
+	return p.Provider.Apply(ctx, t)
+}
+
+func (p *told) Change(ctx context.Context, since int64, t networkdriver.Topology, gone []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.change = append(p.change, len(t.Ports)+len(gone))
+	return p.Provider.Change(ctx, since, t, gone)
+}
+
+// TestProviderIsToldOfChanges: a pass hands over what has changed, a burst of changes is one pass, and a provider that has lost
+// something gets the whole.
+func TestProviderIsToldOfChanges(t *testing.T) {
+	t.Parallel()
+	backend := fakenetwork.NewBackend()
+	inner, err := fakenetwork.New(fakenetwork.Options{Backend: backend})
+	require.NoError(t, err)
+	p := &told{Provider: inner}
+	e := newEnv(t, func(o *network.Options) { o.Provider = p })
+	n, err := e.alice.CreateNetwork(e.ctx, network.CreateNetwork{Name: "n"})
+	require.NoError(t, err)
+	e.settle()
+	counts := func() (whole, change int) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, n := range p.change {
+			change += n
+		}
+		return len(p.whole), change
+	}
+	wholes, _ := counts()
+	same := func() {
+		t.Helper()
+		e.settle()
+		top, ok, err := backend.Topology(n.ID)
+		require.NoError(t, err)
+		require.True(t, ok)
+		have, err := e.alice.ListPorts(e.ctx, network.PortFilter{NetworkIDs: []string{n.ID}})
+		require.NoError(t, err)
+		up := map[string]bool{}
+		for _, v := range have {
+			up[v.ID] = v.AdminUp
+		}
+		got := map[string]bool{}
+		for _, v := range top.Ports {
+			got[v.ID] = v.AdminUp
+		}
+		require.Equal(t, up, got)
+	}
+	var all []*network.Port
+	for range 20 {
+		v, err := e.alice.CreatePort(e.ctx, network.CreatePort{NetworkID: n.ID})
+		require.NoError(t, err)
+		all = append(all, v)
+	}
+	same()
+	_, err = e.alice.UpdatePort(e.ctx, network.UpdatePort{ID: all[0].ID, AdminUp: new(bool)})
+	require.NoError(t, err)
+	require.NoError(t, e.alice.DeletePort(e.ctx, all[1].ID))
+	same()
+	now, change := counts()
+	require.Equal(t, wholes, now, "changes do not hand over the whole")
+	require.Equal(t, 2*22, change, "each once, but that this engine does everything twice")
+	require.Equal(t, 2*2, len(p.change), "a burst is one pass")
+
+	p.Provider, err = fakenetwork.New(fakenetwork.Options{}) // an empty one
+	require.NoError(t, err)
+	backend = p.Backend()
+	_, err = e.alice.CreatePort(e.ctx, network.CreatePort{NetworkID: n.ID})
+	require.NoError(t, err)
+	same()
+	now, _ = counts()
+	require.Greater(t, now, wholes, "a provider that has lost the network gets the whole")
 }

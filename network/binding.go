@@ -27,10 +27,10 @@ func (s *Service) ClaimPort(ctx context.Context, id, deviceID, owner string) (p 
 				Msg: "belongs to device " + p.DeviceID + "; detach it there first"}
 		}
 		p.DeviceID, p.DeviceOwner = deviceID, owner
-		if err := s.keepPort(tx, p); err != nil {
+		if err := s.movedPort(tx, n, p); err != nil {
 			return err
 		}
-		return s.moved(tx, n)
+		return s.keepPort(tx, p)
 	})
 	return p, err
 }
@@ -47,10 +47,10 @@ func (s *Service) UnclaimPort(ctx context.Context, id, deviceID string) error {
 			return err
 		}
 		p.DeviceID, p.DeviceOwner = "", ""
-		if err := s.keepPort(tx, p); err != nil {
+		if err := s.movedPort(tx, n, p); err != nil {
 			return err
 		}
-		return s.moved(tx, n)
+		return s.keepPort(tx, p)
 	})
 }
 

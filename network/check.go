@@ -15,7 +15,7 @@ import (
 
 // Collections lists the kinds of documents that this package keeps, those of its ledgers included.
 func Collections() []store.AnyCollection {
-	return slices.Concat([]store.AnyCollection{networks, subnets, ports, groups, rules, topologies, debts},
+	return slices.Concat([]store.AnyCollection{networks, subnets, ports, groups, rules, topologies, losses, debts},
 		quota.Collections(), ipam.Collections())
 }
 

@@ -58,11 +58,11 @@ func (s *Service) CreatePort(ctx context.Context, req CreatePort) (p *Port, err 
 		if p.Fixed, err = s.address(tx, n, p, req.Fixed); err != nil {
 			return err
 		}
-		if err := ports.Insert(tx, p); err != nil {
+		if err := s.movedPort(tx, n, p); err != nil {
 			return err
 		}
 		s.emit(tx, "port", "create", p.ID, project)
-		return s.moved(tx, n)
+		return ports.Insert(tx, p)
 	})
 	return p, err
 }
@@ -181,13 +181,12 @@ func (s *Service) UpdatePort(ctx context.Context, req UpdatePort) (p *Port, err 
 				return err
 			}
 		}
-		if err := s.keepPort(tx, p); err != nil {
-			return err
+		if before.MAC != p.MAC || before.DeviceID != p.DeviceID || before.AdminUp != p.AdminUp || !slices.Equal(before.Fixed, p.Fixed) {
+			if err := s.movedPort(tx, n, p); err != nil {
+				return err
+			}
 		}
-		if before.MAC == p.MAC && before.DeviceID == p.DeviceID && before.AdminUp == p.AdminUp && slices.Equal(before.Fixed, p.Fixed) {
-			return nil
-		}
-		return s.moved(tx, n)
+		return s.keepPort(tx, p)
 	})
 	return p, err
 }
@@ -226,7 +225,7 @@ func (s *Service) DeletePort(ctx context.Context, id string) error {
 			return err
 		}
 		s.emit(tx, "port", "delete", id, p.ProjectID)
-		return s.moved(tx, n)
+		return s.lost(tx, n, p)
 	})
 }
 

@@ -105,6 +105,7 @@ type Port struct {
 	Tags           []string        `json:"tags,omitempty"`    // sorted
 	Status         string          `json:"status"`
 	Revision       int64           `json:"revision"`
+	Moved          int64           `json:"moved,omitempty"` // revision of the network's topology in which the port changed last
 	CreatedAt      time.Time       `json:"created_at"`
 	UpdatedAt      time.Time       `json:"updated_at"`
 }
@@ -157,6 +158,7 @@ type topology struct {
 	NetworkID string `json:"network_id"`
 	Wanted    int64  `json:"wanted"`            // counts changes
 	Applied   int64  `json:"applied"`           // the newest that the provider has
+	Known     bool   `json:"known,omitempty"`   // it was given all of Applied, and each port tells when it moved: what changed since is known
 	Removed   bool   `json:"removed,omitempty"` // the network is deleted; the provider is to remove it
 }
 
@@ -169,6 +171,16 @@ type debt struct {
 	Gen       int64     `json:"generation"`
 	Fixed     []FixedIP `json:"fixed,omitempty"`
 }
+
+// loss is a port that is gone, of which the provider is to be told.
+type loss struct {
+	PortID    string `json:"port_id"`
+	NetworkID string `json:"network_id"`
+	Revision  int64  `json:"revision"` // of the topology that lacks it
+}
+
+// unchanged is the upgrade from version 1 of a kind that has got another field.
+var unchanged = map[int]func([]byte) ([]byte, error){1: func(body []byte) ([]byte, error) { return body, nil }}
 
 var (
 	networks = store.Define(store.Spec[Network]{
@@ -199,11 +211,12 @@ var (
 		},
 	})
 	ports = store.Define(store.Spec[Port]{
-		Kind: "port", Version: 1, Tombstones: true,
+		Kind: "port", Version: 2, Upgrade: unchanged, // 2 added Moved Tombstones: true,
 		ID: func(v *Port) string { return v.ID },
 		Indexes: []store.Index[Port]{
 			{Name: "project", Keys: func(v *Port) []store.Tuple { return []store.Tuple{{v.ProjectID, v.CreatedAt}} }},
 			{Name: "network", Keys: func(v *Port) []store.Tuple { return []store.Tuple{{v.NetworkID, v.CreatedAt}} }},
+			{Name: "moved", Keys: func(v *Port) []store.Tuple { return []store.Tuple{{v.NetworkID, v.Moved}} }},
 			{Name: "mac_address", Unique: true, Keys: func(v *Port) []store.Tuple { return []store.Tuple{{v.NetworkID, v.MAC}} }},
 			{Name: "device", Keys: func(v *Port) []store.Tuple {
 				if v.DeviceID == "" {
@@ -255,8 +268,15 @@ var (
 		},
 	})
 	topologies = store.Define(store.Spec[topology]{
-		Kind: "network_topology", Version: 1,
+		Kind: "network_topology", Version: 2, Upgrade: unchanged, // 2 added Known
 		ID: func(v *topology) string { return v.NetworkID },
+	})
+	losses = store.Define(store.Spec[loss]{
+		Kind: "port_loss", Version: 1,
+		ID: func(v *loss) string { return v.PortID },
+		Indexes: []store.Index[loss]{
+			{Name: "network", Keys: func(v *loss) []store.Tuple { return []store.Tuple{{v.NetworkID, v.Revision}} }},
+		},
 	})
 	debts = store.Define(store.Spec[debt]{
 		Kind: "port_debt", Version: 1,

@@ -107,6 +107,8 @@ type Request struct {
 	Resource  operation.Resource
 	ProjectID string
 	UserID    string
+	// Delay is how long the first step waits. 0 means not at all.
+	Delay time.Duration
 	// RequestID of the API call; "" takes it from the transaction's context.
 	RequestID string
 }

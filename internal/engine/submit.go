@@ -16,7 +16,7 @@ func (e *Engine) submit(tx *store.Tx, k *kind, req Request, data []byte, local a
 	}
 	op := &operation.Operation{
 		ID: tx.NewID(), Kind: k.name, Version: k.version, Resource: req.Resource, ProjectID: req.ProjectID, UserID: req.UserID, RequestID: req.RequestID,
-		State: operation.Running, Steps: k.names, UndoTo: -1, Pivoted: k.forward, RunAfter: tx.LeaseNow(), Data: data, CreatedAt: tx.Now(), UpdatedAt: tx.Now(),
+		State: operation.Running, Steps: k.names, UndoTo: -1, Pivoted: k.forward, RunAfter: tx.LeaseNow().Add(req.Delay), Data: data, CreatedAt: tx.Now(), UpdatedAt: tx.Now(),
 	}
 	active, err := operation.Active(tx, req.Resource)
 	if err != nil {

@@ -110,6 +110,7 @@ type Provider struct {
 var (
 	_ networkdriver.Provider   = (*Provider)(nil)
 	_ networkdriver.Rememberer = (*Provider)(nil)
+	_ networkdriver.Changer    = (*Provider)(nil)
 )
 
 // New connects to a fake back end.
@@ -174,8 +175,17 @@ func (p *Provider) call(ctx context.Context, method, object string, effect func(
 
 // Apply keeps the topology.
 func (p *Provider) Apply(ctx context.Context, t networkdriver.Topology) error {
+	return p.apply(ctx, t, func() (bool, error) { return p.b.ledger.Apply(t) })
+}
+
+// Change keeps what has changed of it; the plan knows it as Apply.
+func (p *Provider) Change(ctx context.Context, since int64, t networkdriver.Topology, gone []string) error {
+	return p.apply(ctx, t, func() (bool, error) { return p.b.ledger.Change(since, t, gone) })
+}
+
+func (p *Provider) apply(ctx context.Context, t networkdriver.Topology, effect func() (changed bool, err error)) error {
 	return p.call(ctx, "Apply", t.NetworkID, func() error {
-		changed, err := p.b.ledger.Apply(t)
+		changed, err := effect()
 		if changed {
 			p.b.mu.Lock()
 			p.b.count[t.NetworkID]++

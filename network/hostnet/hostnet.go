@@ -135,6 +135,18 @@ func (p *Provider) Apply(ctx context.Context, t networkdriver.Topology) error {
 	return err
 }
 
+// Change keeps what has changed. Invalid when the segment has no bridge.
+func (p *Provider) Change(ctx context.Context, since int64, t networkdriver.Topology, gone []string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := p.binding(t.Segment); err != nil {
+		return about(err, t.NetworkID)
+	}
+	_, err := p.ledger.Change(since, t, gone)
+	return err
+}
+
 // Remove forgets the network and leaves a tombstone.
 func (p *Provider) Remove(ctx context.Context, networkID string) error {
 	if err := ctx.Err(); err != nil {

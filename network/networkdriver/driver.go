@@ -45,6 +45,16 @@ type Rememberer interface {
 	Remember(ctx context.Context, cloud string, epoch int64) (newest int64, err error)
 }
 
+// Changer is a Provider that can be told of changes alone, which costs as much as has changed, however many ports the network
+// has. Without it each change hands over the whole Topology.
+type Changer interface {
+	// Change makes the network look like the topology that it holds with all fields of t but Ports in place of its own, t.Ports added
+	// to its ports or in place of those with their ids, and the ports in gone taken away. t.Ports and gone are all that has changed after
+	// revision since, so repeating it, or some of it, does no harm. Conflict when what the provider holds is older than since, or nothing: then
+	// Apply is called with the whole. Otherwise as Apply.
+	Change(ctx context.Context, since int64, t Topology, gone []string) error
+}
+
 // Topology is the wanted state of one network.
 type Topology struct {
 	NetworkID string

@@ -1,7 +1,10 @@
 package networktest
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,6 +30,9 @@ func (f *fixture) looks(want networkdriver.Topology) {
 	}
 	got, ok := f.b.Topology(f.T, want.NetworkID)
 	require.True(f, ok)
+	byID := func(a, b networkdriver.Port) int { return strings.Compare(a.ID, b.ID) }
+	want.Ports = slices.SortedFunc(slices.Values(want.Ports), byID)
+	got.Ports = slices.SortedFunc(slices.Values(got.Ports), byID)
 	require.Equal(f, want, got)
 }
 
@@ -64,6 +70,52 @@ func testApplyAgain(f *fixture) {
 	if f.b.Changes != nil {
 		require.Equal(f, before, f.b.Changes(f.T, t.NetworkID), "an apply of what is there does nothing")
 	}
+}
+
+// testChange: a provider that can be told of changes alone comes to look like one that was told the whole, and
+// admits it when it lacks what went before.
+func testChange(f *fixture) {
+	c, ok := f.d.(networkdriver.Changer)
+	if !ok {
+		f.Skip("the driver is no Changer")
+	}
+	t := f.topology()
+	change := func(since int64, ports []networkdriver.Port, gone ...string) error {
+		part := t
+		part.Ports = ports
+		return c.Change(f.ctx, since, part, gone)
+	}
+	f.code(fault.Conflict, change(0, t.Ports), "a change of a network that was not applied")
+	t.Ports = []networkdriver.Port{port(t), port(t), port(t)}
+	for i := range t.Ports {
+		t.Ports[i].MAC = fmt.Sprintf("fa:16:3e:02:02:%02x", i)
+	}
+	require.NoError(f, f.d.Apply(f.ctx, t))
+
+	t.Revision, t.Name = 5, "renamed"
+	last, added := t.Ports[2].ID, port(t)
+	t.Ports = []networkdriver.Port{t.Ports[0], t.Ports[1], added}
+	t.Ports[1].AdminUp, t.Ports[1].Fixed = !t.Ports[1].AdminUp, nil
+	for range 2 {
+		require.NoError(f, change(1, t.Ports[1:], last, id.Random()))
+		f.looks(t)
+		f.reopen()
+		c = f.d.(networkdriver.Changer)
+	}
+	t.Revision = 6
+	require.NoError(f, change(3, t.Ports[1:], last), "more than has changed")
+	f.looks(t)
+	f.code(fault.Conflict, change(7, nil), "a change since a revision that it does not have")
+	older := t
+	older.Revision = 2
+	f.code(fault.Stale, c.Change(f.ctx, 1, older, nil), "a change to an older revision")
+	f.looks(t)
+	t.Revision, t.Ports = 9, t.Ports[:1]
+	require.NoError(f, f.d.Apply(f.ctx, t), "the whole, after changes")
+	f.looks(t)
+	require.NoError(f, f.d.Remove(f.ctx, t.NetworkID))
+	t.Revision = 10
+	f.code(fault.Stale, change(9, nil), "a change of a removed network")
 }
 
 func testApplyOlder(f *fixture) {

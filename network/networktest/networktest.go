@@ -61,6 +61,7 @@ func Run(t *testing.T, h Harness) {
 	}{
 		{"Apply", testApply},
 		{"ApplyAgain", testApplyAgain},
+		{"Change", testChange},
 		{"ApplyOlder", testApplyOlder},
 		{"ApplyFull", testApplyFull},
 		{"Remove", testRemove},

@@ -14,8 +14,9 @@ import (
 // Ledger is safe for concurrent use; one in a directory also by several processes.
 type Ledger struct {
 	space    *statedir.Space
-	networks *statedir.Table[networkdriver.Topology]
-	heads    *statedir.Table[head] // what Bind needs of a network, which may have many ports; may be missing
+	networks *statedir.Table[networkdriver.Topology] // without ports; files written before there was a table of them hold them
+	ports    *statedir.Table[networkdriver.Port]     // by id; one of a network that is gone does not count
+	heads    *statedir.Table[head]                   // what Bind needs of a network, which may have many ports; may be missing
 	removed  *statedir.Table[bool]
 	bindings *statedir.Table[binding] // by port id; one of a network that is gone does not count
 	unbound  *statedir.Table[int64]   // greatest generation unbound, by port id
@@ -38,6 +39,7 @@ func New(s *statedir.Space) *Ledger {
 	return &Ledger{
 		space:    s,
 		networks: statedir.In[networkdriver.Topology](s, "networks"),
+		ports:    statedir.In[networkdriver.Port](s, "ports"),
 		heads:    statedir.In[head](s, "heads"),
 		removed:  statedir.In[bool](s, "removed"),
 		bindings: statedir.In[binding](s, "bindings"),
@@ -55,22 +57,89 @@ func (l *Ledger) Apply(t networkdriver.Topology) (changed bool, err error) {
 		return false, err
 	}
 	err = l.space.Do(func() error {
-		if err := l.gone(t.NetworkID); err != nil {
+		old, found, err := l.current(t)
+		if err != nil {
 			return err
 		}
-		old, found, err := l.networks.Get(t.NetworkID)
+		want := map[string]bool{}
+		for _, p := range t.Ports {
+			want[p.ID] = true
+		}
+		var gone []string
+		if err := l.ports.Each(func(id string, p networkdriver.Port) error {
+			if p.NetworkID == t.NetworkID && !want[id] {
+				gone = append(gone, id)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		changed, err = l.change(old, found, t, gone)
+		return err
+	})
+	return changed && err == nil, err
+}
+
+// Change keeps what has changed of a topology since a revision, and says whether it changed anything.
+func (l *Ledger) Change(since int64, t networkdriver.Topology, gone []string) (changed bool, err error) {
+	if err := statedir.Key(t.NetworkID); err != nil {
+		return false, err
+	}
+	err = l.space.Do(func() error {
+		old, found, err := l.current(t)
 		switch {
 		case err != nil:
 			return err
-		case found && t.Revision < old.Revision:
-			return fault.New(fault.Stale, "revision %d was applied, %d is older; stop", old.Revision, t.Revision).About("network", t.NetworkID)
-		case found && same(old, t):
-			return nil
+		case !found || old.Revision < since || len(old.Ports) > 0:
+			return fault.New(fault.Conflict, "revision %d is here, not %d; apply the whole", old.Revision, since).About("network", t.NetworkID)
 		}
-		changed = true
-		return l.put(t)
+		changed, err = l.change(old, found, t, gone)
+		return err
 	})
 	return changed && err == nil, err
+}
+
+// current returns what is held of a network, unless it is newer than t.
+func (l *Ledger) current(t networkdriver.Topology) (old networkdriver.Topology, found bool, err error) {
+	if err := l.gone(t.NetworkID); err != nil {
+		return old, false, err
+	}
+	old, found, err = l.networks.Get(t.NetworkID)
+	if err == nil && found && t.Revision < old.Revision {
+		err = fault.New(fault.Stale, "revision %d was applied, %d is older; stop", old.Revision, t.Revision).About("network", t.NetworkID)
+	}
+	return old, found, err
+}
+
+// change writes ports first: killed half-way, the network has its old revision, and the same is handed over again.
+func (l *Ledger) change(old networkdriver.Topology, found bool, t networkdriver.Topology, gone []string) (changed bool, err error) {
+	for _, id := range gone {
+		p, there, err := l.ports.Get(id)
+		if err == nil && there && p.NetworkID == t.NetworkID {
+			changed, err = true, l.ports.Delete(id)
+		}
+		if err != nil {
+			return changed, err
+		}
+	}
+	for _, p := range t.Ports {
+		if err := statedir.Key(p.ID); err != nil {
+			return changed, err
+		}
+		p.Fixed, p.NetworkID = slices.Clone(p.Fixed), t.NetworkID
+		was, there, err := l.ports.Get(p.ID)
+		if err == nil && (!there || !samePort(was, p)) {
+			changed, err = true, l.ports.Put(p.ID, p)
+		}
+		if err != nil {
+			return changed, err
+		}
+	}
+	t.Ports = nil
+	if found && len(old.Ports) == 0 && same(old, t) {
+		return changed, nil
+	}
+	return true, l.put(t)
 }
 
 // put keeps the topology. There is never a head that does not match: killed half-way, it leaves none.
@@ -121,6 +190,14 @@ func (l *Ledger) Remove(id string) error {
 			return err
 		}
 		if err := l.networks.Delete(id); err != nil {
+			return err
+		}
+		if err := l.ports.Each(func(portID string, p networkdriver.Port) error {
+			if p.NetworkID != id {
+				return nil
+			}
+			return l.ports.Delete(portID)
+		}); err != nil {
 			return err
 		}
 		return l.bindings.Each(func(portID string, b binding) error {
@@ -240,12 +317,20 @@ func (l *Ledger) Networks() (states []networkdriver.NetworkState, err error) {
 	return states, nil
 }
 
-// Topology returns a copy of what was applied, and whether there is one.
+// Topology returns a copy of what was applied, and whether there is one; its ports in the order of their ids.
 func (l *Ledger) Topology(id string) (t networkdriver.Topology, found bool, err error) {
 	err = l.space.Do(func() error {
-		t, found, err = l.networks.Get(id)
+		if t, found, err = l.networks.Get(id); err != nil || !found {
+			return err
+		}
 		t = clone(t)
-		return err
+		return l.ports.Each(func(_ string, p networkdriver.Port) error {
+			if p.NetworkID == id {
+				p.Fixed = slices.Clone(p.Fixed)
+				t.Ports = append(t.Ports, p)
+			}
+			return nil
+		})
 	})
 	return t, found, err
 }
@@ -256,23 +341,20 @@ func clone(t networkdriver.Topology) networkdriver.Topology {
 		s := &t.Subnets[i]
 		s.DNS, s.HostRoutes = slices.Clone(s.DNS), slices.Clone(s.HostRoutes)
 	}
-	t.Ports = slices.Clone(t.Ports)
-	for i := range t.Ports {
-		t.Ports[i].Fixed = slices.Clone(t.Ports[i].Fixed)
-	}
 	return t
 }
 
-// same compares by meaning: a nil list and an empty one are the same.
+// same compares by meaning, but for ports: a nil list and an empty one are the same.
 func same(a, b networkdriver.Topology) bool {
 	return a.NetworkID == b.NetworkID && a.Revision == b.Revision && a.Name == b.Name && a.ProjectID == b.ProjectID &&
 		a.MTU == b.MTU && a.Segment == b.Segment && a.External == b.External && a.AdminUp == b.AdminUp &&
 		slices.EqualFunc(a.Subnets, b.Subnets, func(x, y networkdriver.Subnet) bool {
 			return x.ID == y.ID && x.CIDR == y.CIDR && x.Gateway == y.Gateway && x.DHCP == y.DHCP &&
 				slices.Equal(x.DNS, y.DNS) && slices.Equal(x.HostRoutes, y.HostRoutes)
-		}) &&
-		slices.EqualFunc(a.Ports, b.Ports, func(x, y networkdriver.Port) bool {
-			return x.ID == y.ID && x.NetworkID == y.NetworkID && x.MAC == y.MAC && x.DeviceID == y.DeviceID &&
-				x.AdminUp == y.AdminUp && slices.Equal(x.Fixed, y.Fixed)
 		})
+}
+
+func samePort(x, y networkdriver.Port) bool {
+	return x.ID == y.ID && x.NetworkID == y.NetworkID && x.MAC == y.MAC && x.DeviceID == y.DeviceID &&
+		x.AdminUp == y.AdminUp && slices.Equal(x.Fixed, y.Fixed)
 }
