@@ -107,21 +107,11 @@ func (c *core) place(tx *store.Tx, r *engine.Run[createState]) error {
 	if err != nil {
 		return err
 	}
-	for _, candidate := range d.Candidates {
-		h, err := hosts.Get(tx, candidate.ID)
-		if fault.Is(err, fault.NotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		ok, err := c.take(tx, h, v.ForcedHost != "", claim{ServerID: v.ID, Generation: generation, Need: v.Flavor.Need()})
-		if err != nil {
-			return err
-		}
-		if !ok {
-			continue
-		}
+	h, err := c.takeFirst(tx, d, v.ForcedHost != "", claim{ServerID: v.ID, Generation: generation, Need: v.Flavor.Need()})
+	if err != nil {
+		return err
+	}
+	if h != nil {
 		r.Note("decision", d)
 		r.State.HostID, r.State.Generation, r.State.Decision, r.State.Lost = h.ID, generation, nil, 0
 		v.HostID, v.Host, v.Zone, v.Generation = h.ID, h.Name, h.Zone, generation

@@ -71,6 +71,44 @@ func (c *core) take(tx *store.Tx, h *Host, forced bool, p claim) (bool, error) {
 	return true, c.account(tx, l, p.Need, 1)
 }
 
+// takeFirst claims the first candidate that still has room, and returns nil when none has.
+func (c *core) takeFirst(tx *store.Tx, d *scheduler.Decision, forced bool, p claim) (*Host, error) {
+	for _, candidate := range d.Candidates {
+		h, err := hosts.Get(tx, candidate.ID)
+		if fault.Is(err, fault.NotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if ok, err := c.take(tx, h, forced, p); err != nil || ok {
+			return h, err
+		}
+	}
+	return nil, nil
+}
+
+// Place picks a host with room for a flavor and claims it, as the operation that creates a server does, but for an id without a
+// server: Check will complain of that. For benchmarks. Conflict: every candidate was taken by others meanwhile.
+func (s *Service) Place(ctx context.Context, id string, f *Flavor) error {
+	c := s.core
+	now, err := c.store.Now(ctx)
+	if err != nil {
+		return err
+	}
+	d := c.scheduler.Pick(c.snap.p.Load(), &scheduler.Request{Need: f.Need(), Now: now.Lease})
+	if err := d.Err(); err != nil {
+		return err
+	}
+	return c.store.Update(ctx, func(tx *store.Tx) error {
+		h, err := c.takeFirst(tx, &d, false, claim{ServerID: id, Generation: 1, Need: f.Need()})
+		if err == nil && h == nil {
+			err = fault.New(fault.Conflict, "the race for a host was lost")
+		}
+		return err
+	})
+}
+
 func fits(h scheduler.Host, need scheduler.Resources) bool {
 	for _, k := range []scheduler.Resource{scheduler.CPU, scheduler.RAM, scheduler.Disk} {
 		if n := need.Get(k); n > 0 && n > h.Room(k) {

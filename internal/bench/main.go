@@ -65,6 +65,7 @@ func sections() []section {
 		{"token/validate", validations},
 		{"list", lists},
 		{"scheduler", decisions},
+		{"placement", placements},
 		{"overload", overload},
 		{"resident", memories},
 		{"flat", flat},
