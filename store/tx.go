@@ -166,14 +166,27 @@ func (tx *Tx) join(ctx context.Context, fn func(tx *Tx) error) error {
 	return err
 }
 
-// merge adds what a transaction inside this one has written.
+// merge adds what a transaction inside this one has written, and takes over its maps, which it needs no more, where there are none here.
 func (tx *Tx) merge(inner *Tx) {
-	for _, k := range inner.order {
-		tx.putDoc(*inner.docs[k])
+	tx.mustWrite()
+	if tx.docs == nil {
+		tx.docs, tx.order = inner.docs, inner.order
+	} else {
+		for _, k := range inner.order {
+			tx.putDoc(*inner.docs[k])
+		}
 	}
-	for _, entries := range inner.index {
-		for _, w := range entries {
-			tx.putIndex(w)
+	if tx.index == nil {
+		tx.index = inner.index
+	} else {
+		for sp, entries := range inner.index {
+			if tx.index[sp] == nil {
+				tx.index[sp] = entries
+				continue
+			}
+			for _, w := range entries {
+				tx.putIndex(w)
+			}
 		}
 	}
 	tx.events = append(tx.events, inner.events...)
