@@ -182,7 +182,11 @@ func (s *Service) DeleteSubnet(ctx context.Context, id string) error {
 		if err := forgive(tx, n.ID, id); err != nil {
 			return err
 		}
-		if err := s.stripAutomatic(tx, v); err != nil {
+		revision, err := s.movedTo(tx, n)
+		if err != nil {
+			return err
+		}
+		if err := s.stripAutomatic(tx, v, revision); err != nil {
 			return err
 		}
 		if err := s.dropSubnet(tx, v); err != nil {
@@ -191,10 +195,7 @@ func (s *Service) DeleteSubnet(ctx context.Context, id string) error {
 		n.Subnets = slices.DeleteFunc(n.Subnets, func(x string) bool { return x == id })
 		n.Revision++
 		n.UpdatedAt = tx.Now()
-		if err := networks.Put(tx, n); err != nil {
-			return err
-		}
-		return s.moved(tx, n)
+		return networks.Put(tx, n)
 	})
 }
 
@@ -218,7 +219,7 @@ func (s *Service) dropSubnet(tx *store.Tx, v *Subnet) error {
 	return s.book.Release(tx, v.ProjectID, map[string]int64{"subnet": 1})
 }
 
-func (s *Service) stripAutomatic(tx *store.Tx, v *Subnet) error {
+func (s *Service) stripAutomatic(tx *store.Tx, v *Subnet, moved int64) error {
 	if !v.automatic() {
 		return nil
 	}
@@ -233,7 +234,7 @@ func (s *Service) stripAutomatic(tx *store.Tx, v *Subnet) error {
 		}
 		p.Fixed = slices.DeleteFunc(p.Fixed, func(f FixedIP) bool { return f.SubnetID == v.ID })
 		p.Revision++
-		p.UpdatedAt = tx.Now()
+		p.Moved, p.UpdatedAt = moved, tx.Now()
 		if err := ports.Put(tx, p); err != nil {
 			return err
 		}

@@ -50,8 +50,8 @@ type Rememberer interface {
 type Changer interface {
 	// Change makes the network look like the topology that it holds with all fields of t but Ports in place of its own, t.Ports added
 	// to its ports or in place of those with their ids, and the ports in gone taken away. t.Ports and gone are all that has changed after
-	// revision since, so repeating it, or some of it, does no harm. Conflict when what the provider holds is older than since, or nothing: then
-	// Apply is called with the whole. Otherwise as Apply.
+	// revision since. Conflict when what the provider holds is not revision since - it has lost something, or the answer of an earlier
+	// call was lost, or the store was restored from a backup -: then Apply is called with the whole. Otherwise as Apply.
 	Change(ctx context.Context, since int64, t Topology, gone []string) error
 }
 

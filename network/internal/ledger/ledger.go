@@ -90,7 +90,7 @@ func (l *Ledger) Change(since int64, t networkdriver.Topology, gone []string) (c
 		switch {
 		case err != nil:
 			return err
-		case !found || old.Revision < since || len(old.Ports) > 0:
+		case !found || old.Revision != since || len(old.Ports) > 0:
 			return fault.New(fault.Conflict, "revision %d is here, not %d; apply the whole", old.Revision, since).About("network", t.NetworkID)
 		}
 		changed, err = l.change(old, found, t, gone)
