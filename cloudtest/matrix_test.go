@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -229,7 +230,7 @@ var faults = []struct {
 }
 
 // observed are the methods that only look: their failure is a host's or the sweep's business.
-var observed = []string{"Host", "Guests", "Networks", "Images"}
+var observed = []string{"Host", "Guests", "Networks", "Images", "Remember"}
 
 // undisturbed runs the scenario, with every effect and closure twice, and returns what happened in it.
 func (s scenario) undisturbed(t *testing.T) (calls []call, commits int) {
@@ -353,7 +354,18 @@ func (s scenario) frozenInCall(t *testing.T, c call) {
 	}})
 	acted := make(chan struct{})
 	go func() { s.act(e, id); close(acted) }()
-	<-held
+	select {
+	case <-held:
+	case <-acted: // what it began may wait for the clock first, as a pass over a network does
+		for waiting := true; waiting; {
+			select {
+			case <-held:
+				waiting = false
+			default:
+				e.Advance(time.Second)
+			}
+		}
+	}
 	e.frozen = 1
 	wake := e.TakeOver()
 	e.Advance(reconciled)
