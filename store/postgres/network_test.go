@@ -206,7 +206,7 @@ func TestUnknownCommit(t *testing.T) {
 func TestAway(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t)
-	s := newStore(t, through(t, p, postgres.Options{Timeout: 5 * time.Second}))
+	s := newStore(t, through(t, p, postgres.Options{Timeout: 20 * time.Second}))
 	ctx := context.Background()
 	update := func() error { return s.Update(ctx, func(tx *store.Tx) error { return bump(tx, "n") }) }
 	look := func() error {
@@ -266,8 +266,10 @@ func TestTerminated(t *testing.T) {
 	conn, err := pgx.Connect(ctx, server(t))
 	require.NoError(t, err)
 	defer conn.Close(ctx)
-	for range 15 {
-		_, err := conn.Exec(ctx, "SELECT pg_terminate_backend(pid), pg_sleep(0.05) FROM pg_stat_activity WHERE application_name = $1", postgres.ApplicationName(d))
+	for range 8 {
+		_, err := conn.Exec(ctx, "SELECT pg_sleep(0.4)")
+		require.NoError(t, err)
+		_, err = conn.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", postgres.ApplicationName(d))
 		require.NoError(t, err)
 	}
 	close(done)
@@ -322,7 +324,7 @@ func TestTurnKept(t *testing.T) {
 	require.NoError(t, frozen.TakeTurn(ctx))
 	require.NoError(t, s.Update(ctx, func(tx *store.Tx) error { return bump(tx, "n") }), "after the time that a replica may keep the turn")
 
-	opt.Timeout = 700 * time.Millisecond
+	opt.Timeout = 4 * time.Second
 	quick := newStore(t, open(t, opt))
 	conn, err := pgx.Connect(ctx, server(t))
 	require.NoError(t, err)
