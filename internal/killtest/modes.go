@@ -138,7 +138,7 @@ func writeUntilFull(path string, leave int64) error {
 }
 
 func prepareBroken(ctx context.Context, w *world) error {
-	if err := w.node(ctx, "node", "-io-errors", "0.001"); err != nil {
+	if err := w.node(ctx, "node", "-io-errors", "0.004"); err != nil {
 		return err
 	}
 	w.revive()
