@@ -102,6 +102,16 @@ func (p provider) Apply(ctx context.Context, t networkdriver.Topology) (err erro
 	return p.Provider.Apply(ctx, t)
 }
 
+// Change is there for every provider: one that takes no changes is given the whole.
+func (p provider) Change(ctx context.Context, since int64, t networkdriver.Topology, gone []string) (err error) {
+	c, ok := p.Provider.(networkdriver.Changer)
+	if !ok {
+		return fault.New(fault.Conflict, "it takes no changes; apply the whole").About("network", t.NetworkID)
+	}
+	defer p.t.call("Change")(&err)
+	return c.Change(ctx, since, t, gone)
+}
+
 func (p provider) Remove(ctx context.Context, networkID string) (err error) {
 	defer p.t.call("Remove")(&err)
 	return p.Provider.Remove(ctx, networkID)
