@@ -18,11 +18,10 @@ import (
 
 // state is what is there in the end: names by the kind of thing, and what writes have left.
 type state struct {
-	servers  []*compute.Server
-	things   map[string]map[string][]string // ids by kind and name
-	text     map[string]string              // what rename has left, by id
-	quota    int64
-	failures map[string]bool // kinds of things that ended in an error state
+	servers []*compute.Server
+	things  map[string]map[string][]string // ids by kind and name
+	text    map[string]string              // what rename has left, by id
+	quota   int64
 }
 
 // verify says which invariants do not hold once everything has come to rest.
