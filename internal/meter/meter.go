@@ -1,5 +1,5 @@
 // Package meter counts and times what a Cloud does, without knowing who will read it: package metrics does, for
-// Prometheus. Recording takes some tens of nanoseconds. The nil *Meters records nothing.
+// Prometheus. Recording takes about 0.1 µs. The nil *Meters records nothing.
 //
 // What keys a series must have few values: a route's pattern, a kind of operation, a fault code; never an id.
 package meter
