@@ -3,7 +3,6 @@ package compute
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/nubecula/cloud/compute/computedriver"
@@ -79,8 +78,12 @@ func within(ctx context.Context, call func() error) error {
 // settle brings servers in line with their guests, and removes guests whose placements are over.
 func (c *core) settle(ctx context.Context, hostID string, limit int) error {
 	look := c.lookOf(hostID)
-	look.mu.Lock() // one look at a time: each is compared with the one before
-	defer look.mu.Unlock()
+	select { // one look at a time: each is compared with the one before
+	case look.turn <- struct{}{}:
+		defer func() { <-look.turn }()
+	case <-ctx.Done(): // the host hangs, and whoever looks waits for it already
+		return context.Cause(ctx)
+	}
 	s, err := c.see(ctx, hostID)
 	if err != nil {
 		return err
@@ -115,7 +118,7 @@ const confirmAfter = 5 * time.Second
 
 // look is what this process remembers between two looks at a host.
 type look struct {
-	mu     sync.Mutex
+	turn   chan struct{} // holds the right to look; not a mutex, since a look waits for a driver
 	missed map[string]expected
 	told   map[string]bool // alarms that were given
 }
@@ -124,7 +127,7 @@ func (c *core) lookOf(hostID string) *look {
 	c.hyper.mu.Lock()
 	defer c.hyper.mu.Unlock()
 	if c.hyper.looks[hostID] == nil {
-		c.hyper.looks[hostID] = &look{told: map[string]bool{}}
+		c.hyper.looks[hostID] = &look{turn: make(chan struct{}, 1), told: map[string]bool{}}
 	}
 	return c.hyper.looks[hostID]
 }

@@ -29,7 +29,7 @@ type incoming struct {
 	tooLarge        func() error
 	finish          func(tx *store.Tx, i *Image) error
 
-	mu      sync.Mutex
+	turn    chan struct{} // holds the right to the rest; not a mutex, since a Put may hang
 	started bool
 	got     *content
 	err     error
@@ -37,8 +37,12 @@ type incoming struct {
 
 // store has the driver read the data. It does so once; asked again, it says how that ended.
 func (in *incoming) store(ctx context.Context, k clock.Clock, d imagedriver.Store, dataID string) (*content, error) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
+	select {
+	case in.turn <- struct{}{}:
+		defer func() { <-in.turn }()
+	case <-ctx.Done(): // an earlier attempt hangs
+		return nil, context.Cause(ctx)
+	}
 	if in.started {
 		return in.got, in.err
 	}

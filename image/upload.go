@@ -42,7 +42,7 @@ func (s *Service) Upload(ctx context.Context, id string, req UploadRequest) (i *
 		return nil, ctx.Err()
 	}
 	pr, pw := io.Pipe()
-	in := &incoming{r: pr, most: s.opt.MaxBytes, tooLarge: s.tooLarge, size: req.SizeBytes, finish: req.Finish}
+	in := &incoming{turn: make(chan struct{}, 1), r: pr, most: s.opt.MaxBytes, tooLarge: s.tooLarge, size: req.SizeBytes, finish: req.Finish}
 	// Whatever happens, nobody is left waiting for data that does not come.
 	defer pw.CloseWithError(fault.New(fault.Canceled, "the upload was given up"))
 	var op *operation.Operation
