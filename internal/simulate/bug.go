@@ -24,8 +24,7 @@ type bug struct {
 // has no switches for them.
 func bugs() []*bug {
 	return []*bug{
-		{"no-tombstone", "a hypervisor forgets what was undefined, so that a call that comes late brings it back", onHosts(func(h *badHost) { h.noTombstone = true }), nil},
-		{"lazy-start", "a hypervisor says that every fifth guest runs, and does not start it", onHosts(func(h *badHost) { h.lazy = true }), nil},
+		{"lazy-start", "a hypervisor says that every fifth guest runs, and does not start it", lazyHosts, nil},
 		{"no-unbind", "a network provider forgets to unbind", func(o *cloud.Options) { o.Network = badNetwork{o.Network} }, nil},
 		{"no-claim", "an Update now and then skips the ledger of a host", nil, onWrites(everyNth(6, "host-ledger"))},
 		{"no-quota", "an Update now and then skips the ledger of the quota", nil, onWrites(everyNth(7, "quota"))},
@@ -45,41 +44,22 @@ func bugNamed(name string) *bug {
 	return nil
 }
 
-func onHosts(spoil func(*badHost)) func(o *cloud.Options) {
-	return func(o *cloud.Options) {
-		for i := range o.Hypervisors {
-			h := &badHost{Hypervisor: o.Hypervisors[i].Driver}
-			spoil(h)
-			o.Hypervisors[i].Driver = h
-		}
+func lazyHosts(o *cloud.Options) {
+	for i := range o.Hypervisors {
+		o.Hypervisors[i].Driver = &lazyHost{Hypervisor: o.Hypervisors[i].Driver}
 	}
 }
 
-// badHost is a hypervisor with mistakes.
-type badHost struct {
+// lazyHost is a hypervisor with a mistake.
+type lazyHost struct {
 	computedriver.Hypervisor
-	noTombstone, lazy bool
-	starts            atomic.Int64
+	starts atomic.Int64
 }
 
-func (h *badHost) Unwrap() computedriver.Hypervisor { return h.Hypervisor }
+func (h *lazyHost) Unwrap() computedriver.Hypervisor { return h.Hypervisor }
 
-func (h *badHost) Undefine(ctx context.Context, r computedriver.Ref) error {
-	if h.noTombstone {
-		guests, err := h.Guests(ctx)
-		if err != nil {
-			return err
-		}
-		there := slices.ContainsFunc(guests, func(g computedriver.GuestState) bool { return g.Mark.Ref() == r })
-		if !there {
-			return nil // a careful driver would remember that it must never come
-		}
-	}
-	return h.Hypervisor.Undefine(ctx, r)
-}
-
-func (h *badHost) Start(ctx context.Context, r computedriver.Ref) error {
-	if h.lazy && h.starts.Add(1)%5 == 0 {
+func (h *lazyHost) Start(ctx context.Context, r computedriver.Ref) error {
+	if h.starts.Add(1)%5 == 0 {
 		return nil
 	}
 	return h.Hypervisor.Start(ctx, r)

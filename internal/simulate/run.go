@@ -25,7 +25,8 @@ const (
 	heartbeat = 20 * time.Second
 	downAfter = time.Minute
 	leaseTime = 15 * time.Second
-	healed    = 5*time.Minute + 30*time.Second // leases run out, every loop comes round
+	veryLate  = 150 * time.Second                         // how long a call may go on that nobody waits for
+	healed    = veryLate + 4*time.Minute + 30*time.Second // every loop comes round after the last late effect
 )
 
 // problem is something that an invariant does not allow. Class tells problems apart that have little in common.

@@ -97,6 +97,8 @@ func (w *world) states(s *state) {
 	})
 	for _, v := range s.servers {
 		switch st := v.Status(); {
+		case st == "SHUTOFF" && calm && !w.stopped(v.ID):
+			w.bad("state", "server %s (%s) is SHUTOFF, and nobody has stopped it", v.ID, v.Name)
 		case st == compute.StatusActive || st == "SHUTOFF":
 		case st != compute.StatusError:
 			w.bad("state", "server %s (%s) is %s in the end", v.ID, v.Name, st)
@@ -118,6 +120,16 @@ func (w *world) states(s *state) {
 	if err != nil {
 		w.bad("broken", "what is owed cannot be read: %v", err)
 	}
+}
+
+// stopped reports whether somebody may have stopped a server.
+func (w *world) stopped(id string) bool {
+	for _, r := range w.records {
+		if r.verb == "server.stop" && r.aboutID == id && r.answer != refused && r.answer != impossible {
+			return true
+		}
+	}
+	return false
 }
 
 // promises compares what a client was told with what is there.

@@ -128,7 +128,7 @@ func (w *world) rule(a action) inject.Rule {
 	case "late": // the call goes on whatever its caller does, and has its effect in the end
 		hold(80 * time.Second)
 	case "very-late":
-		hold(5 * time.Minute)
+		hold(veryLate)
 	}
 	return r
 }
