@@ -71,7 +71,8 @@ func prepareFull(ctx context.Context, w *world) error {
 	if err := os.Mkdir(w.data, 0o700); err != nil {
 		return err
 	}
-	if err := mountTmpfs(w.data, "96m"); err != nil {
+	// Large enough for what the clients may keep, 64 images of a megabyte, and a log at its limit of 64 MiB: only the filler fills it.
+	if err := mountTmpfs(w.data, "256m"); err != nil {
 		return err
 	}
 	w.cleanup = append(w.cleanup, func() error { return unmount(w.data) })
