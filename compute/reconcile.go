@@ -8,6 +8,7 @@ import (
 	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/internal/finding"
 	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/store"
 )
@@ -120,14 +121,14 @@ const confirmAfter = 5 * time.Second
 type look struct {
 	turn   chan struct{} // holds the right to look; not a mutex, since a look waits for a driver
 	missed map[string]expected
-	told   map[string]bool // alarms that were given
+	told   finding.Told
 }
 
 func (c *core) lookOf(hostID string) *look {
 	c.hyper.mu.Lock()
 	defer c.hyper.mu.Unlock()
 	if c.hyper.looks[hostID] == nil {
-		c.hyper.looks[hostID] = &look{turn: make(chan struct{}, 1), told: map[string]bool{}}
+		c.hyper.looks[hostID] = &look{turn: make(chan struct{}, 1)}
 	}
 	return c.hyper.looks[hostID]
 }

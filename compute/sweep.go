@@ -46,16 +46,12 @@ func (c *core) oweOrphan(ctx context.Context, hostID string, g computedriver.Gue
 
 // tell gives the alarms that were not given before.
 func (c *core) tell(ctx context.Context, l *look, s *sighting, p deeds) error {
-	told := map[string]bool{}
-	first := func(key string) bool {
-		told[key] = true
-		return !l.told[key]
-	}
+	pass := l.told.Pass()
 	for _, g := range p.unknown {
 		if err := c.opt.Witness.Saw(ctx, instance(s.host), g.Epoch, "host "+s.host+" has a guest that was made by a newer state of this store"); err != nil {
 			return err
 		}
-		if first(fmt.Sprint("unknown ", g.Mark)) {
+		if pass.First(fmt.Sprint("unknown ", g.Mark)) {
 			c.log.ErrorContext(ctx, "a host has a guest under this cloud's mark that the store does not know: the store was restored or damaged. The guest is left "+
 				"alone; restore a newer backup, or look at Cloud.Inspect and have it removed with Cloud.AcceptRemoval",
 				"host_id", s.host, "server_id", g.Mark.ID, "generation", g.Mark.Generation, "power", g.Power, "name", g.Name)
@@ -64,7 +60,7 @@ func (c *core) tell(ctx context.Context, l *look, s *sighting, p deeds) error {
 	c.opt.Witness.Compared(instance(s.host))
 	var marked, other []string
 	for _, g := range p.foreign {
-		if key := "foreign " + g.Mark.Cloud + "/" + g.Mark.ID + "/" + g.Name; first(key) {
+		if key := "foreign " + g.Mark.Cloud + "/" + g.Mark.ID + "/" + g.Name; pass.First(key) {
 			if g.Mark.Cloud != "" {
 				marked = append(marked, g.Name+" of cloud "+g.Mark.Cloud)
 			} else {
@@ -82,16 +78,16 @@ func (c *core) tell(ctx context.Context, l *look, s *sighting, p deeds) error {
 		}
 	}
 	for _, why := range p.braked {
-		if first(why) {
+		if pass.First(why) {
 			c.log.ErrorContext(ctx, "too much is wrong with the guests of a host at once, so nothing of it is done: is the driver connected to the right host, and its "+
 				"storage mounted? Look at Cloud.Inspect; Cloud.AcceptRemoval and Cloud.AcceptLoss let it go on", "host_id", s.host,
 				"reason", why, "to_remove", len(p.spared.remove), "missing", len(p.spared.lose), "limit", s.limit)
 		}
 	}
-	if len(p.remove) > 0 && c.opt.Witness.Held() != nil && first("held") {
+	if len(p.remove) > 0 && c.opt.Witness.Held() != nil && pass.First("held") {
 		c.log.WarnContext(ctx, "guests whose placements are over are not removed while the store is held; restore a newer backup, or accept the store (AcceptStore)", "host_id", s.host, "count", len(p.remove))
 	}
-	l.told = told
+	pass.End()
 	return nil
 }
 

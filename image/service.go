@@ -11,6 +11,7 @@ import (
 	"github.com/nubecula/cloud/image/imagedriver"
 	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/internal/engine"
+	"github.com/nubecula/cloud/internal/finding"
 	"github.com/nubecula/cloud/internal/request"
 	"github.com/nubecula/cloud/internal/witness"
 	"github.com/nubecula/cloud/operation"
@@ -55,7 +56,7 @@ type core struct {
 	upload *engine.Handle[upload]
 	erase  *engine.Handle[erasure]
 	slots  chan struct{} // of uploads
-	told   told
+	told   finding.Told  // alarms about data that nobody knows
 }
 
 // New returns a Service that acts for nobody; take one for somebody with As. It registers its kinds of operations.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"sync"
 
 	"github.com/nubecula/cloud/identity"
 	"github.com/nubecula/cloud/image/imagedriver"
@@ -32,27 +31,6 @@ var (
 		Do:    "mount the image store's directory if it was not; bring the data back from a backup of it under the same name; or delete the image and upload it again"}
 )
 
-// told keeps alarms from being given again and again.
-type told struct {
-	mu   sync.Mutex
-	once map[string]bool
-}
-
-// fresh returns those of the keys that were not told the last time.
-func (t *told) fresh(keys []string) (out []string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := map[string]bool{}
-	for _, k := range keys {
-		now[k] = true
-		if !t.once[k] {
-			out = append(out, k)
-		}
-	}
-	t.once = now
-	return out
-}
-
 // remove deletes data, unless the store is older than what the drivers have seen.
 func (c *core) remove(ctx context.Context, dataID string) error {
 	if err := c.opt.Witness.AllowAt(ctx, Driver, c.data); err != nil {
@@ -69,9 +47,17 @@ func (s *Service) Sweep(ctx context.Context) (deleted int, unknown []string, err
 	if err != nil {
 		return 0, nil, err
 	}
-	if new := s.told.fresh(c.unknown); len(new) > 0 {
+	var fresh []string
+	pass := s.told.Pass()
+	for _, id := range c.unknown {
+		if pass.First(id) {
+			fresh = append(fresh, id)
+		}
+	}
+	pass.End()
+	if len(fresh) > 0 {
 		s.opt.Log.ErrorContext(ctx, "the image store holds data that no record knows: it is left alone; was the store restored from an older backup? Look at Cloud.Inspect",
-			"count", len(c.unknown), "first", new[0])
+			"count", len(c.unknown), "first", fresh[0])
 	}
 	switch {
 	case len(c.late) > s.opt.Brake:

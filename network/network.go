@@ -23,6 +23,7 @@ import (
 	"github.com/nubecula/cloud/identity"
 	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/internal/engine"
+	"github.com/nubecula/cloud/internal/finding"
 	"github.com/nubecula/cloud/internal/quota"
 	"github.com/nubecula/cloud/internal/request"
 	"github.com/nubecula/cloud/internal/witness"
@@ -90,7 +91,7 @@ type core struct {
 	macs     [3]byte
 	book     *quota.Book
 	ops      operations
-	told     told
+	told     finding.Told // alarms about what the provider has
 }
 
 // New returns a Service that acts for nobody; take one for somebody with As. It registers its

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/identity"
@@ -102,37 +101,25 @@ func (s *Service) bury(ctx context.Context, dead []string, unused []binding) err
 	return nil
 }
 
-// told keeps alarms from being given again and again.
-type told struct {
-	mu   sync.Mutex
-	once map[string]bool
-}
-
 // tell gives the alarms that were not given the last time.
 func (s *Service) tell(c *comparison) {
-	s.told.mu.Lock()
-	defer s.told.mu.Unlock()
-	now := map[string]bool{}
-	first := func(key string) bool {
-		now[key] = true
-		return !s.told.once[key]
-	}
+	pass := s.told.Pass()
+	defer pass.End()
 	for _, id := range c.unknownNetworks {
-		if first("network " + id) {
+		if pass.First("network " + id) {
 			s.log.Error("the provider has a network that this cloud does not know: the store was restored or damaged. It is left alone; look at Cloud.Inspect before it is removed", "network_id", id)
 		}
 	}
 	for _, b := range c.unknownBindings {
-		if first("binding " + b.port) {
+		if pass.First("binding " + b.port) {
 			s.log.Error("the provider has a port bound that this cloud does not know, or knows otherwise: the store was restored or damaged. It is left alone; look at Cloud.Inspect before it is unbound",
 				"port_id", b.port, "network_id", b.network, "host_id", b.at.Host, "generation", b.at.Generation)
 		}
 	}
-	if n := len(c.deadNetworks) + len(c.deadBindings); n > s.opt.Brake && first(fmt.Sprint("brake ", n)) {
+	if n := len(c.deadNetworks) + len(c.deadBindings); n > s.opt.Brake && pass.First(fmt.Sprint("brake ", n)) {
 		s.log.Error("too much of what was deleted is still at the network provider, so nothing of it is removed: is it the right provider, and was its state restored? Look at Cloud.Inspect; Cloud.AcceptRemoval removes it",
 			"networks", len(c.deadNetworks), "bindings", len(c.deadBindings), "limit", s.opt.Brake)
 	}
-	s.told.once = now
 }
 
 // Inspect compares what the provider has with the records. It changes nothing.
