@@ -75,11 +75,6 @@ func (h hypervisor) Guests(ctx context.Context) (_ []computedriver.GuestState, e
 	return h.Hypervisor.Guests(ctx)
 }
 
-// rememberer is the optional interface of providers and image stores, which are looked for in the driver itself.
-type rememberer interface {
-	Remember(ctx context.Context, cloud string, epoch int64) (newest int64, err error)
-}
-
 type provider struct {
 	networkdriver.Provider
 	t timed
@@ -88,10 +83,10 @@ type provider struct {
 // Provider records the calls of a network provider.
 func Provider(d networkdriver.Provider, m *meter.Meters, c clock.Clock) networkdriver.Provider {
 	p := provider{d, timed{m, c, "network"}}
-	if r, ok := d.(rememberer); ok {
+	if r, ok := d.(networkdriver.Rememberer); ok { // it is looked for in the driver itself
 		return struct {
 			provider
-			rememberer
+			networkdriver.Rememberer
 		}{p, r}
 	}
 	return p
@@ -140,10 +135,10 @@ type images struct {
 // Images records the calls of an image store; Open until it returns, Put until all is read.
 func Images(d imagedriver.Store, m *meter.Meters, c clock.Clock) imagedriver.Store {
 	s := images{d, timed{m, c, "image"}}
-	if r, ok := d.(rememberer); ok {
+	if r, ok := d.(imagedriver.Rememberer); ok { // it is looked for in the driver itself
 		return struct {
 			images
-			rememberer
+			imagedriver.Rememberer
 		}{s, r}
 	}
 	return s
