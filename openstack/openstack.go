@@ -10,7 +10,10 @@
 package openstack
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -99,4 +102,25 @@ func Handler(c *cloud.Cloud, opt *Options) http.Handler {
 // of idleness. Bodies have no limit of time here, since uploads may be long: the Handler has one for each call.
 func Server(h http.Handler) *http.Server {
 	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+}
+
+// Serve answers on a listener, with a Handler of opt, until ctx ends; calls under way then have 5 s. It returns nil after that, an
+// error of the listener, or what the store says when it has failed (store.Store.Broken): then the program should end, or compose the cloud anew.
+func Serve(ctx context.Context, c *cloud.Cloud, l net.Listener, opt *Options) error {
+	server := Server(Handler(c, opt))
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	select {
+	case err := <-served:
+		return err
+	case <-c.Store().Broken():
+		return errors.Join(fmt.Errorf("the store has failed and must be opened again; nothing that was answered is lost: %w", c.Store().Cause()), server.Close())
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return errors.Join(err, server.Close())
+	}
+	return nil
 }

@@ -7,11 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/nubecula/cloud"
 	"github.com/nubecula/cloud/metrics"
@@ -68,22 +66,11 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 
 // serve answers on the listener until ctx ends or the store has failed.
 func serve(ctx context.Context, c *cloud.Cloud, listener net.Listener) error {
-	server := openstack.Server(openstack.Handler(c, nil))
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	select {
-	case err := <-served:
-		return err
-	case <-c.Store().Broken():
-		return errors.Join(fmt.Errorf("the store has failed and must be opened again; nothing that was answered is lost: start the lab again: %w", c.Store().Cause()), server.Close())
-	case <-ctx.Done():
+	err := openstack.Serve(ctx, c, listener, nil)
+	if err != nil && c.Store().Cause() != nil {
+		return fmt.Errorf("start the lab again: %w", err)
 	}
-	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := server.Shutdown(grace); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		return errors.Join(err, server.Close())
-	}
-	return nil
+	return err
 }
 
 // free reports whether the address can be listened on, before anything is made or written; the port itself must

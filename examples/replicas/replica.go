@@ -8,10 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/nubecula/cloud"
 	"github.com/nubecula/cloud/compute"
@@ -68,14 +66,5 @@ func (r replica) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, c.Close())
 	}
-	server := openstack.Server(openstack.Handler(c, nil))
-	context.AfterFunc(ctx, func() {
-		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_ = server.Shutdown(grace)
-	})
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return errors.Join(err, c.Close())
-	}
-	return c.Close()
+	return errors.Join(openstack.Serve(ctx, c, l, nil), c.Close())
 }

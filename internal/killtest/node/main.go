@@ -16,13 +16,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
-	"github.com/nubecula/cloud"
 	"github.com/nubecula/cloud/openstack"
 )
 
@@ -91,25 +89,5 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, c, l)
-}
-
-// serve is as the lab's.
-func serve(ctx context.Context, c *cloud.Cloud, l net.Listener) error {
-	server := openstack.Server(openstack.Handler(c, nil))
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	select {
-	case err := <-served:
-		return err
-	case <-c.Store().Broken():
-		return errors.Join(fmt.Errorf("the store has failed and must be opened again: %w", c.Store().Cause()), server.Close())
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := server.Shutdown(grace); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		return errors.Join(err, server.Close())
-	}
-	return nil
+	return openstack.Serve(ctx, c, l, nil)
 }
