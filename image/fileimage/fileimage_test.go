@@ -173,6 +173,9 @@ func TestKill(t *testing.T) {
 	} {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestKill$")
 		cmd.Env = append(os.Environ(), childDir+"="+s.dir)
+		in, err := cmd.StdinPipe()
+		require.NoError(t, err)
+		defer in.Close()
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
 		require.NoError(t, cmd.Start())
@@ -201,7 +204,11 @@ type blocking struct{}
 
 func (blocking) Read([]byte) (int, error) {
 	fmt.Println("ready")
-	select {}
+	// Until the parent ends. Not select {}: without cgo and a time limit the runtime sees that nobody can wake up, and
+	// ends the process, at times before the parent has looked.
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	os.Exit(1)
+	return 0, nil
 }
 
 // FuzzNames: whatever files there are, the list has valid ids, each once, and Delete of all empties it.
