@@ -3,10 +3,11 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -144,37 +145,19 @@ func TestPowerCut(t *testing.T) {
 	d, s := open(t, filepath.Join(dir, "cloud.db"))
 	require.NoError(t, put(s, "first", "0"))
 	k := newDisk(t, d)
-	var mu sync.Mutex
 	want := map[string]string{"first": "0"} // what was answered
 	maybe := map[string]string{}            // what was asked for
 	cuts, ops := 0, 0
+	var looks []func() // at what the cuts have left
 	cut := func() {
-		path := filepath.Join(dir, fmt.Sprintf("cut%d.db", cuts))
+		n := cuts
 		cuts++
-		mu.Lock()
-		must, may := clone(want), clone(maybe)
-		mu.Unlock()
+		path := filepath.Join(dir, fmt.Sprintf("cut%d.db", n))
+		must, may := maps.Clone(want), maps.Clone(maybe)
 		k.cut(t, path, rnd)
-		_, s := open(t, path)
-		have := all(t, s)
-		for id, text := range must {
-			if have[id] != text && have[id] != may[id] {
-				t.Fatalf("seed %d, cut %d: %s is %.20q, answered was %.20q", seed, cuts, id, have[id], text)
-			}
-		}
-		for id, text := range have {
-			if text != must[id] && text != may[id] {
-				t.Fatalf("seed %d, cut %d: %s is %.20q, nobody asked for that", seed, cuts, id, text)
-			}
-		}
-		events, err := s.Events(context.Background(), 0, 10000)
-		require.NoError(t, err)
-		for i, e := range events {
-			require.EqualValues(t, i+1, e.Seq)
-		}
-		require.NoError(t, s.Close())
+		looks = append(looks, func() { afterCut(t, path, must, may, fmt.Sprintf("seed %d, cut %d", seed, n)) })
 	}
-	k.failing(func(string, string) int32 { // just before a write or sync
+	k.failing(func(string, string) int32 { // just before a write or sync, while put waits for it
 		if ops++; ops%23 == 0 {
 			k.mu.Unlock()
 			cut()
@@ -184,29 +167,73 @@ func TestPowerCut(t *testing.T) {
 	})
 	for i := range 150 {
 		id, text := fmt.Sprint(rnd.IntN(30)), fmt.Sprint(i, strings.Repeat("x", rnd.IntN(3000)))
-		mu.Lock()
 		maybe[id] = text
-		mu.Unlock()
 		if i%40 == 39 { // move the log into the file
 			d.w.mu.Lock()
 			d.w.frames = checkpointFrames
 			d.w.mu.Unlock()
 		}
 		require.NoError(t, put(s, id, text))
-		mu.Lock()
 		want[id] = text
-		mu.Unlock()
 		if i%10 == 0 {
 			cut()
 		}
+		for _, look := range looks {
+			look()
+		}
+		looks = nil
 	}
 	require.Greater(t, cuts, 20)
 }
 
-func clone(m map[string]string) map[string]string {
-	out := map[string]string{}
-	for k, v := range m {
-		out[k] = v
+// afterCut opens what a cut has left: each entry of must is there, or what may replace it, and nothing else.
+func afterCut(t *testing.T, path string, must, may map[string]string, which string) {
+	t.Helper()
+	d, err := Open(path, nil)
+	require.NoError(t, err, which)
+	s, err := store.New(d, store.Options{Key: make([]byte, store.KeySize)})
+	require.NoError(t, err, which)
+	defer s.Close()
+	have := all(t, s)
+	for id, text := range must {
+		if have[id] != text && have[id] != may[id] {
+			t.Fatalf("%s: %s is %.20q, answered was %.20q", which, id, have[id], text)
+		}
 	}
-	return out
+	for id, text := range have {
+		if text != must[id] && text != may[id] {
+			t.Fatalf("%s: %s is %.20q, nobody asked for that", which, id, text)
+		}
+	}
+	events, err := s.Events(context.Background(), 0, 10000)
+	require.NoError(t, err)
+	for i, e := range events {
+		require.EqualValues(t, i+1, e.Seq)
+	}
+	require.NoError(t, s.Close())
+}
+
+// TestTornHeader: a checkpoint that ended in the middle of the header of the file is completed from the log beside it,
+// wherever it was torn.
+func TestTornHeader(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "cloud.db")
+	_, s := open(t, path)
+	require.NoError(t, put(s, "1", "one"))
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	log, err := os.ReadFile(path + "-wal")
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for n := range 100 {
+		path := filepath.Join(dir, fmt.Sprintf("torn%d.db", n))
+		require.NoError(t, os.WriteFile(path, append(append([]byte(nil), after[:n]...), before[n:]...), 0o600))
+		require.NoError(t, os.WriteFile(path+"-wal", log, 0o600))
+		_, s := open(t, path)
+		require.Equal(t, map[string]string{"1": "one"}, all(t, s), "torn after %d bytes", n)
+		require.NoError(t, s.Close())
+	}
 }

@@ -177,6 +177,9 @@ func checkHeader(path string) error {
 	case n < len(h) || string(h[:16]) != "SQLite format 3\x00":
 		return fault.New(fault.Corrupt, "%s is not a database: choose another path, or restore it from a backup", path)
 	}
+	if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
+		return nil // the log may have another header, and this one may be half of it: identify reads both
+	}
 	return checkIdentity(path, int64(binary.BigEndian.Uint32(h[68:])), int64(binary.BigEndian.Uint32(h[60:])))
 }
 

@@ -28,6 +28,7 @@ func TestDriver(t *testing.T) {
 			t.Parallel()
 			storetest.Run(t, storetest.Harness{
 				Open: func(t testing.TB, c clock.Clock) store.Driver {
+					opt := opt // the cases run side by side, each with its clock
 					opt.Clock = c
 					return openFile(t, filepath.Join(t.TempDir(), "cloud.db"), &opt)
 				},
