@@ -18,7 +18,8 @@ func TestAFailedStartEndsWhatItBegan(t *testing.T) {
 	failed := 0
 	for n := range 10 {
 		env.Kill()
-		remove := env.Fail(inject.Rule{Driver: "store", Method: "Commit", Nth: n + 1, Err: fault.New(fault.Internal, "no")})
+		// Each from there on: which of them heartbeats make, and which the start itself, differs from run to run.
+		remove := env.Fail(inject.Rule{Driver: "store", Method: "Commit", From: n + 1, Err: fault.New(fault.Internal, "no")})
 		err := env.main.Restart()
 		remove()
 		if err == nil { // a heartbeat failed, or nothing did
@@ -27,7 +28,7 @@ func TestAFailedStartEndsWhatItBegan(t *testing.T) {
 		failed++
 		env.clock.Advance(2 * time.Hour)
 		_, more := env.clock.Next()
-		require.False(t, more, "a failure at commit %d leaves a loop behind", n+1)
+		require.False(t, more, "a failure from commit %d on leaves a loop behind", n+1)
 	}
 	require.Positive(t, failed)
 }

@@ -30,6 +30,7 @@ type Rule struct {
 	Method string  // "Define"
 	Object string  // id of the guest, port, image...
 	Nth    int     // only the n-th call that matches the three above, from 1; 0 means each
+	From   int     // only that call and those after it, counted as Nth is; 0 means each
 	Times  int     // stop after this many hits; 0 means never
 	Chance float64 // probability of a hit, 0 means 1
 
@@ -206,7 +207,7 @@ func (p *shared) match(driver, method, object string) (hit *Rule, pace time.Dura
 			continue
 		}
 		a.seen++
-		if a.Nth > 0 && a.seen != a.Nth || a.Times > 0 && a.hits >= a.Times || a.Chance > 0 && p.rnd.Float64() >= a.Chance {
+		if a.Nth > 0 && a.seen != a.Nth || a.seen < a.From || a.Times > 0 && a.hits >= a.Times || a.Chance > 0 && p.rnd.Float64() >= a.Chance {
 			continue
 		}
 		if hit == nil {

@@ -55,6 +55,8 @@ func TestRules(t *testing.T) {
 		"third call":         {inject.Rule{Nth: 3}, "..x..."},
 		"first two":          {inject.Rule{Times: 2}, "xx...."},
 		"third, once":        {inject.Rule{Nth: 3, Times: 1}, "..x..."},
+		"from the third on":  {inject.Rule{From: 3}, "..xxxx"},
+		"two from the third": {inject.Rule{From: 3, Times: 2}, "..xx.."},
 		"after the effect":   {inject.Rule{When: inject.After, Nth: 2}, ".X...."},
 		"with an error":      {inject.Rule{Err: errMine, Nth: 1}, "x....."},
 		"other driver":       {inject.Rule{Driver: "host-2"}, "......"},
