@@ -221,8 +221,12 @@ func (w *Witness) Saw(ctx context.Context, driver string, seen int64, what strin
 	}
 	w.mu.Lock()
 	k := w.met[driver]
+	var knew int64
+	if k != nil {
+		knew = k.knew
+	}
 	w.mu.Unlock()
-	if k == nil || seen <= k.knew {
+	if k == nil || seen <= knew {
 		return nil
 	}
 	return w.store.Update(ctx, func(tx *store.Tx) error {
@@ -233,7 +237,7 @@ func (w *Witness) Saw(ctx context.Context, driver string, seen int64, what strin
 		if err == nil && seen <= e.Accepted {
 			return nil
 		}
-		return w.raise(tx, Evidence{Driver: driver, Knew: k.knew, Seen: seen, What: what})
+		return w.raise(tx, Evidence{Driver: driver, Knew: knew, Seen: seen, What: what})
 	})
 }
 
