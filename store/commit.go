@@ -22,7 +22,7 @@ import (
 // has happened. While the commit is under way the error is Timeout and the outcome is unknown:
 // the commit may still happen, with its events and OnCommit hooks.
 //
-// Other errors: Unavailable when the database is, Exhausted when its disk is full - nothing
+// Other errors: Unavailable when the database is, Exhausted (and ErrFull) when its disk is full - nothing
 // has happened; Timeout when the database failed inside the commit and must be opened again to tell.
 func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	if outer := s.carried(ctx); outer != nil {
@@ -164,7 +164,7 @@ func (s *Store) commitGroup(group []*job) {
 	var err error
 	for attempt := 0; ; attempt++ {
 		wrote, err = s.attempt(group)
-		s.note(err)
+		err = s.note(err)
 		if !errors.Is(err, ErrConflict) {
 			break
 		}

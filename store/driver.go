@@ -59,6 +59,10 @@ var ErrConflict = errors.New("store: transaction conflict")
 // ErrUnknown says that the connection or the disk failed inside Commit, which may have happened or not.
 var ErrUnknown = errors.New("store: outcome of the commit is unknown")
 
+// ErrFull is in the chain of every error that Update and View return because the disk of the database is full: of what a driver
+// says with the code Exhausted. It tells this lack of room from that of a host or an address pool, which is Exhausted, too.
+var ErrFull = errors.New("store: the disk is full")
+
 // ErrBroken is in the chain of every error of a driver that refuses work until it is opened again, as after a failed fsync.
 var ErrBroken = errors.New("store: the driver must be opened again")
 

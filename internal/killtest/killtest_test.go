@@ -155,6 +155,7 @@ func TestCall(t *testing.T) {
 
 func TestFull(t *testing.T) {
 	t.Parallel()
+	require.True(t, reply{status: 507, body: []byte("the cloud's disk is full, and nothing was changed")}.later())
 	require.True(t, reply{status: 413, body: []byte("the disk that holds x is full: free some space")}.later())
 	require.False(t, reply{status: 413, body: []byte("too large")}.later())
 	require.False(t, reply{status: 200, body: []byte("my name is full")}.later())

@@ -78,7 +78,7 @@ func (d *Driver) explainCode(pg *pgconn.PgError, err error) error {
 	case diskFull:
 		return fault.New(fault.Exhausted, "%s: the disk of the server is full: free some space; nothing was changed: %w", d.where, err)
 	case outOfMemory:
-		return fault.New(fault.Exhausted, "%s: the server is out of memory: %w", d.where, err)
+		return fault.New(fault.Unavailable, "%s: the server is out of memory; it is tried again with the next request: %w", d.where, err)
 	case tooManyConnections:
 		return fault.New(fault.Unavailable, "%s has no connection left: raise max_connections, or lower Options.Readers of each replica (%d): %w", d.where, d.opt.Readers, err)
 	case limitExceeded:

@@ -38,7 +38,7 @@ func explain(path string, e *codeError) error {
 	case lib.SQLITE_IOERR:
 		return fault.New(fault.Unavailable, "the disk that holds %s failed: check the disk, then open the store again: %w", path, e)
 	case lib.SQLITE_NOMEM:
-		return fault.New(fault.Exhausted, "%s: out of memory: %w", path, e)
+		return fault.New(fault.Unavailable, "%s: out of memory; nothing was changed: give the process more, or the store a smaller cache: %w", path, e)
 	}
 	return fault.New(fault.Internal, "%s: %w", path, e)
 }

@@ -307,6 +307,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	n--
 	require.True(t, fault.Is(err, fault.Exhausted), "%v", err)
+	require.ErrorIs(t, err, store.ErrFull)
 	require.ErrorContains(t, err, path)
 	require.Greater(t, n, 5)
 	count := func(s *store.Store) (n int) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/store"
 )
 
 // statuses is the HTTP status of each fault code.
@@ -79,6 +80,9 @@ func StatusOf(s Service, err error) int {
 	if errors.As(err, &ve) {
 		return http.StatusNotAcceptable
 	}
+	if errors.Is(err, store.ErrFull) {
+		return http.StatusInsufficientStorage
+	}
 	code := fault.CodeOf(err)
 	if status, ok := own[s][code]; ok {
 		return status
@@ -108,6 +112,8 @@ func wholeMessage(err error, status int, requestID string) string {
 	switch {
 	case refused(err):
 		return err.Error()
+	case status == http.StatusInsufficientStorage:
+		return "the cloud's disk is full, and nothing was changed; this is not a quota: ask the operator of the cloud to free some space, then send the request again (request id " + requestID + ")"
 	case status == http.StatusInternalServerError:
 		return "an unexpected error prevented the server from fulfilling the request; report it with the request id " + requestID
 	case status == http.StatusServiceUnavailable && (fe == nil || fe.Code != fault.Exhausted):
@@ -178,6 +184,9 @@ func neutronType(err error, status int) string {
 	var te *Typed
 	if errors.As(err, &te) {
 		return te.Type
+	}
+	if status == http.StatusInsufficientStorage {
+		return "HTTPInsufficientStorage"
 	}
 	var e *fault.Error
 	if !errors.As(err, &e) {
