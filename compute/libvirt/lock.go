@@ -26,7 +26,7 @@ func (s state) lock(ctx context.Context, name string) (unlock func(), err error)
 		select {
 		case err = <-taken:
 		case <-ctx.Done():
-			go func() { <-taken; f.Close() }() // gives it back should it come late
+			go func() { <-taken; filelock.Close(f) }() // gives it back should it come late
 			return nil, ended(ctx)
 		}
 		if err != nil {
@@ -37,10 +37,10 @@ func (s state) lock(ctx context.Context, name string) (unlock func(), err error)
 		if same(f, path) {
 			return func() {
 				_ = os.Remove(path)
-				f.Close()
+				filelock.Close(f)
 			}, nil
 		}
-		f.Close()
+		filelock.Close(f)
 	}
 }
 

@@ -81,7 +81,7 @@ func (s *Store) exclusive() (unlock func(), err error) {
 		_ = d.Close()
 		return nil, statedir.Explain(s.dir, err)
 	}
-	return func() { _ = d.Close() }, nil
+	return func() { _ = filelock.Close(d) }, nil
 }
 
 // create makes a part for the id and locks it.
@@ -105,7 +105,7 @@ func (s *Store) create(imageID string) (*os.File, error) {
 
 func discard(f *os.File) {
 	_ = os.Remove(f.Name())
-	_ = f.Close()
+	_ = filelock.Close(f)
 }
 
 // begin returns ctx's error, or Invalid for an id that cannot be the name of a file.
@@ -160,7 +160,7 @@ func (s *Store) fill(ctx context.Context, id string, f *os.File, r io.Reader) (i
 	if err != nil {
 		return 0, statedir.Explain(s.path(id), err)
 	}
-	if err := errors.Join(statedir.SyncDir(s.dir), f.Close()); err != nil {
+	if err := errors.Join(statedir.SyncDir(s.dir), filelock.Close(f)); err != nil {
 		_ = os.Remove(s.path(id))
 		return 0, statedir.Explain(s.dir, err)
 	}
@@ -219,7 +219,7 @@ func live(path string) bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close()
+	defer filelock.Close(f)
 	free, err := filelock.TryLock(f)
 	return err == nil && !free
 }

@@ -24,6 +24,13 @@ func TryLock(f *os.File) (bool, error) {
 // Unlock lets go of f.
 func Unlock(f *os.File) error { return retry(func() error { return unlock(f.Fd()) }) }
 
+// Close lets go of f, locked or not, and closes it. To close it alone lets go of it late when the process is just starting a
+// child: until that runs its program, it holds f open as well.
+func Close(f *os.File) error {
+	_ = Unlock(f)
+	return f.Close()
+}
+
 func retry(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, syscall.EINTR) {

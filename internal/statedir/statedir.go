@@ -79,7 +79,7 @@ func (s *Space) Close() error {
 	if s.lock == nil {
 		return nil
 	}
-	err := s.lock.Close()
+	err := filelock.Close(s.lock)
 	s.lock = nil
 	return err
 }

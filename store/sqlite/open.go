@@ -16,6 +16,7 @@ import (
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/internal/filelock"
 	"github.com/nubecula/cloud/store"
 )
 
@@ -59,7 +60,7 @@ func Open(path string, opt *Options) (*Driver, error) {
 		return nil, err
 	}
 	if err := makePrivate(d.path); err != nil {
-		d.lock.Close()
+		filelock.Close(d.lock)
 		return nil, err
 	}
 	if err := d.open(); err != nil {
@@ -67,7 +68,7 @@ func Open(path string, opt *Options) (*Driver, error) {
 			d.w.keepLog()
 			d.w.close()
 		}
-		d.lock.Close()
+		filelock.Close(d.lock)
 		if code(err) == lib.SQLITE_ERROR {
 			return nil, fault.New(fault.Corrupt, "%s is damaged or not a database of this program: restore it from a backup: %w", d.path, err)
 		}

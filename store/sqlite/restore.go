@@ -12,6 +12,7 @@ import (
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/internal/filelock"
 	"github.com/nubecula/cloud/internal/statedir"
 )
 
@@ -39,7 +40,7 @@ func Restore(backup, path string, verify func(copy string) error) (kept string, 
 	if err != nil {
 		return "", err
 	}
-	defer held.Close()
+	defer filelock.Close(held)
 	tmp, err := copyFile(backup, path)
 	if err != nil {
 		return "", err

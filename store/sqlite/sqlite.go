@@ -22,6 +22,7 @@ import (
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/internal/filelock"
 	"github.com/nubecula/cloud/internal/id"
 	"github.com/nubecula/cloud/store"
 )
@@ -302,5 +303,5 @@ func (d *Driver) end(tidy bool) error {
 		end(c)
 	}
 	end(d.w)
-	return errors.Join(append(errs, d.lock.Close())...)
+	return errors.Join(append(errs, filelock.Close(d.lock))...)
 }
