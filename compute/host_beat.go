@@ -15,10 +15,11 @@ import (
 
 // hypervisors are the drivers of this process by the ids that their hosts report.
 type hypervisors struct {
-	mu    sync.RWMutex
-	byID  map[string]*hypervisor
-	looks map[string]*look
-	since time.Time // when this process began to listen, by the lease clock
+	mu      sync.RWMutex
+	byID    map[string]*hypervisor
+	looks   map[string]*look
+	reading chan struct{} // holds the right to read all records of a host
+	since   time.Time     // when this process began to listen, by the lease clock
 }
 
 type hypervisor struct {

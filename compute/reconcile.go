@@ -142,7 +142,7 @@ func (c *core) see(ctx context.Context, hostID string) (*sighting, error) {
 		return nil, err
 	}
 	s := &sighting{host: hostID, cloud: c.opt.CloudID, before: map[string]expected{}, after: map[computedriver.Ref]fate{}}
-	if err := c.store.View(ctx, func(tx *store.Tx) error {
+	if err := c.readRecords(ctx, func(tx *store.Tx) error {
 		for v, err := range servers.Each(tx, store.Query[Server]{Index: "host", Prefix: store.Tuple{hostID}}) {
 			if err != nil {
 				return err
@@ -164,7 +164,7 @@ func (c *core) see(ctx context.Context, hostID string) (*sighting, error) {
 		return nil, err
 	}
 	s.guests = <-list
-	return s, c.store.View(ctx, func(tx *store.Tx) error {
+	return s, c.readRecords(ctx, func(tx *store.Tx) error {
 		for _, g := range s.guests {
 			if e, ok := s.before[g.Mark.ID]; g.Mark.Cloud != s.cloud || ok && e.generation == g.Mark.Generation {
 				continue
@@ -177,6 +177,17 @@ func (c *core) see(ctx context.Context, hostID string) (*sighting, error) {
 		}
 		return nil
 	})
+}
+
+// readRecords is a View of a whole host. One is read at a time: at a start all hosts are looked at, and users' calls go first.
+func (c *core) readRecords(ctx context.Context, fn func(tx *store.Tx) error) error {
+	select {
+	case c.hyper.reading <- struct{}{}:
+		defer func() { <-c.hyper.reading }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return c.store.View(ctx, fn)
 }
 
 // expect reads what is expected of a server's guest.

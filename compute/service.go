@@ -124,6 +124,7 @@ func New(opt Options) (*Service, error) {
 	c := &core{opt: opt, store: opt.Store, policy: opt.Policy, clock: opt.Clock, log: opt.Log, book: newBook(), scheduler: opt.Scheduler, run: id.Random()}
 	c.loops.ctx, c.loops.cancel = context.WithCancel(context.Background())
 	c.hyper.byID, c.hyper.looks = map[string]*hypervisor{}, map[string]*look{}
+	c.hyper.reading = make(chan struct{}, 1)
 	c.register(opt.Engine)
 	opt.Engine.SetInstances(c.holds, c.down)
 	return &Service{core: c}, nil
