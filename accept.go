@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nubecula/cloud/identity"
+	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/internal/finding"
 )
 
@@ -58,8 +59,23 @@ func (c *Cloud) Held() (since time.Time, reason string) {
 // that waited go on, within half a minute, and addresses are given out again. What the drivers hold and the store does not
 // know stays until AcceptRemoval names it. Conflict when nothing is held.
 func (c *Cloud) AcceptStore(ctx context.Context) error {
-	_, err := c.witness.Accept(ctx)
-	return err
+	if _, err := c.witness.Accept(ctx); err != nil {
+		return err
+	}
+	// From here on there are two stores that go on from what the drivers have seen, and the other must be known as the older.
+	if err := c.AfterBackup(ctx); err != nil {
+		c.opt.Log.WarnContext(ctx, "drivers could not be told that the store was accepted; their next round does it, within minutes", "error", err)
+	}
+	return nil
+}
+
+// AfterBackup tells every driver that the store has moved on, now instead of within minutes, so that a backup which was made
+// before is recognised as older than what they have seen, whenever it is restored. Call it after a backup; package operator does. It returns what
+// drivers said that could not be told; their next round does it.
+func (c *Cloud) AfterBackup(ctx context.Context) error {
+	ctx, cancel := clock.WithTimeout(ctx, c.opt.Clock, 10*time.Second)
+	defer cancel()
+	return c.witness.MeetAll(ctx)
 }
 
 // AcceptRemoval is an operator's word that things may be removed from the drivers although the store does not know them, or
@@ -77,8 +93,9 @@ func (c *Cloud) AcceptRemoval(ctx context.Context, ids ...string) (removed []str
 	return removed, nil
 }
 
-// AcceptLoss is an operator's word that the guests which a host lacks are lost although they are many: their servers go to
-// ERROR. NotFound when this process does not drive the host.
-func (c *Cloud) AcceptLoss(ctx context.Context, hostID string) error {
-	return c.As(identity.System()).Compute.AcceptLoss(ctx, hostID)
+// AcceptLoss is an operator's word that the guests which a host, by id or name, lacks are lost although they are many: their
+// servers go to ERROR. It returns the ids of those that went there. NotFound when there is no such host; Unavailable when this
+// process does not drive it, or it does not answer.
+func (c *Cloud) AcceptLoss(ctx context.Context, hostIDOrName string) (lost []string, err error) {
+	return c.As(identity.System()).Compute.AcceptLoss(ctx, hostIDOrName)
 }

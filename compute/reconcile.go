@@ -57,7 +57,7 @@ func (c *core) reconcile(ctx context.Context, hostID string) {
 		err = c.payDebts(ctx, hostID)
 	}
 	if err == nil {
-		err = c.settle(ctx, hostID, c.opt.Brake)
+		_, err = c.settle(ctx, hostID, c.opt.Brake)
 	}
 	if err != nil && ctx.Err() == nil {
 		c.log.WarnContext(ctx, "the guests of a host could not be compared with the records; it is tried again", "host_id", hostID, "after", c.opt.Reconcile, "error", err)
@@ -76,18 +76,19 @@ func within(ctx context.Context, call func() error) error {
 	}
 }
 
-// settle brings servers in line with their guests, and removes guests whose placements are over.
-func (c *core) settle(ctx context.Context, hostID string, limit int) error {
+// settle brings servers in line with their guests, and removes guests whose placements are over. It returns the ids of
+// the servers that it declared lost.
+func (c *core) settle(ctx context.Context, hostID string, limit int) (lost []string, err error) {
 	look := c.lookOf(hostID)
 	select { // one look at a time: each is compared with the one before
 	case look.turn <- struct{}{}:
 		defer func() { <-look.turn }()
 	case <-ctx.Done(): // the host hangs, and whoever looks waits for it already
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	s, err := c.see(ctx, hostID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.limit, s.missed = limit, look.missed
 	p := s.plan()
@@ -99,19 +100,23 @@ func (c *core) settle(ctx context.Context, hostID string, limit int) error {
 	}
 	look.missed = p.missed
 	if err := c.tell(ctx, look, s, p); err != nil {
-		return err
+		return nil, err
 	}
 	for _, g := range p.follow {
 		if err := c.takeOver(ctx, g, s.before[g.Mark.ID]); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for _, l := range p.lose {
-		if err := c.lose(ctx, l, s.before[l.id]); err != nil {
-			return err
+		done, err := c.lose(ctx, l, s.before[l.id])
+		if err != nil {
+			return lost, err
+		}
+		if done {
+			lost = append(lost, l.id)
 		}
 	}
-	return c.removeOrphans(ctx, hostID, p.remove)
+	return lost, c.removeOrphans(ctx, hostID, p.remove)
 }
 
 // confirmAfter is when a host is looked at again that seems to have lost a guest.
@@ -252,9 +257,9 @@ func (c *core) takeOver(ctx context.Context, g computedriver.GuestState, was exp
 	})
 }
 
-// lose records that a server's guest is gone.
-func (c *core) lose(ctx context.Context, l loss, was expected) error {
-	return c.unlessChanged(ctx, l.id, was, func(tx *store.Tx, v *Server) error {
+// lose records that a server's guest is gone, and reports whether it did.
+func (c *core) lose(ctx context.Context, l loss, was expected) (done bool, err error) {
+	err = c.unlessChanged(ctx, l.id, was, func(tx *store.Tx, v *Server) error {
 		message := "the guest and its disk are not on host " + v.Host + " any more; if its storage was not mounted, mount it and the server comes back by itself, otherwise delete the server"
 		if l.torn {
 			message = "half of the guest is gone from host " + v.Host + "; reboot the server --hard: that makes it whole around its disk, if that is there"
@@ -265,9 +270,11 @@ func (c *core) lose(ctx context.Context, l loss, was expected) error {
 		host := v.HostID
 		tx.OnCommit(func() {
 			c.log.ErrorContext(ctx, "a server has lost its guest; it goes to ERROR, and comes back by itself with its guest: look at the host", "server_id", v.ID, "host_id", host, "half_there", l.torn, "reason", message)
+			done = true
 		})
 		return nil
 	})
+	return done, err
 }
 
 // errLeave says that there is nothing to record now.

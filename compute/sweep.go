@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/nubecula/cloud/compute/computedriver"
-	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/store"
 )
 
@@ -156,19 +155,26 @@ func (s *Service) AcceptRemoval(ctx context.Context, ids ...string) (removed []s
 	return removed, nil
 }
 
-// AcceptLoss is an operator's word that the guests which a host lacks are lost although they are many: their servers go to
-// ERROR. NotFound when this process does not drive the host.
-func (s *Service) AcceptLoss(ctx context.Context, hostID string) error {
+// AcceptLoss is an operator's word that the guests which a host, by id or name, lacks are lost although they are many: their
+// servers go to ERROR. It returns the ids of those that went there. NotFound when there is no such host; Unavailable when this
+// process does not drive it, or it does not answer.
+func (s *Service) AcceptLoss(ctx context.Context, hostIDOrName string) (lost []string, err error) {
 	if err := s.allowed(ctx, "compute:host:update"); err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := s.driver(hostID); err != nil {
-		return fault.Missing("host", hostID)
+	var h *Host
+	if err := s.view(ctx, func(tx *store.Tx) (err error) {
+		h, err = s.host(tx, hostIDOrName)
+		return err
+	}); err != nil {
+		return nil, err
 	}
 	for range 2 { // two complete listings
-		if err := s.settle(ctx, hostID, 1<<30); err != nil {
-			return err
+		some, err := s.settle(ctx, h.ID, 1<<30)
+		lost = append(lost, some...)
+		if err != nil {
+			return lost, err
 		}
 	}
-	return nil
+	return lost, nil
 }

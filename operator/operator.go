@@ -10,10 +10,13 @@
 //	GET  /readyz     200 when the cloud can serve, 503 when not; the body is a cloud.Health either way
 //	GET  /check      what cloud.Inspect finds in the store and at the drivers: {"findings": [...]}, or text with Accept: text/plain
 //	POST /backup     {"path": "/absolute/path"} writes a backup there, on this machine
-//	POST /accept-store  the word that a restored store is the one to go on with: cloud.AcceptStore
+//	POST /accept-store    the word that a restored store is the one to go on with: cloud.AcceptStore
+//	POST /accept-removal  {"ids": ["..."]} the word that things may be removed which the check gives as removable: cloud.AcceptRemoval
+//	POST /accept-loss     {"host": "id or name"} the word that what a host lacks is lost: cloud.AcceptLoss
 //	GET  /log-level  {"level": "warn"}; PUT changes it
 //	GET  /metrics    Options.Metrics
 //
+// An operator's word is answered with Accepted; with ?dry_run=true nothing is done, and the answer is what would be.
 // An error is {"error": {"code": "exists", "message": "..."}}.
 package operator
 
@@ -75,7 +78,9 @@ func Handler(c *cloud.Cloud, opt *Options) http.Handler {
 	mux.HandleFunc("GET /readyz", h.ready)
 	mux.HandleFunc("GET /check", h.check)
 	mux.HandleFunc("POST /backup", h.backup)
-	mux.HandleFunc("POST /accept-store", h.acceptStore)
+	mux.HandleFunc("POST /accept-store", word(h.sayStore, h.acceptStore))
+	mux.HandleFunc("POST /accept-removal", word(h.sayRemoval, h.acceptRemoval))
+	mux.HandleFunc("POST /accept-loss", word(h.sayLoss, h.acceptLoss))
 	mux.HandleFunc("GET /log-level", h.level)
 	mux.HandleFunc("PUT /log-level", h.setLevel)
 	if h.opt.Metrics != nil {
@@ -110,14 +115,6 @@ func (h *handler) check(w http.ResponseWriter, r *http.Request) {
 	write(w, http.StatusOK, Checked{found})
 }
 
-func (h *handler) acceptStore(w http.ResponseWriter, r *http.Request) {
-	if err := h.c.AcceptStore(r.Context()); err != nil {
-		fail(w, err)
-		return
-	}
-	write(w, http.StatusOK, map[string]bool{"accepted": true})
-}
-
 func (h *handler) backup(w http.ResponseWriter, r *http.Request) {
 	var req struct {
 		Path string `json:"path"`
@@ -141,6 +138,9 @@ func (h *handler) backup(w http.ResponseWriter, r *http.Request) {
 	out := BackedUp{Path: req.Path}
 	if st, err := os.Stat(req.Path); err == nil {
 		out.Bytes = st.Size()
+	}
+	if err := h.c.AfterBackup(r.Context()); err != nil {
+		h.c.Log().WarnContext(r.Context(), "drivers could not be told that a backup was made; their next round does it, within minutes. Before that a restore of this backup may be recognised only by what the store does not know", "path", req.Path, "error", err)
 	}
 	h.c.Log().InfoContext(r.Context(), "a backup was written", "path", req.Path, "bytes", out.Bytes)
 	write(w, http.StatusOK, out)

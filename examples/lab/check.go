@@ -35,7 +35,16 @@ func check(ctx context.Context, args []string, out io.Writer) error {
 	if err := cloud.WriteFindings(out, checked.Findings); err != nil {
 		return err
 	}
-	if n := len(checked.Findings); n > 0 {
+	n := 0
+	for _, f := range checked.Findings {
+		if f.Removable {
+			n++
+		}
+	}
+	if n > 0 {
+		fmt.Fprintf(out, "%d of them may be removed on your word: `lab accept-removal -dry-run ID...` tells what that would do.\n", n)
+	}
+	if n = len(checked.Findings); n > 0 {
 		return fmt.Errorf("%d findings: back the store up, then see doc/operations.md", n)
 	}
 	fmt.Fprintln(out, "nothing is wrong")

@@ -5,9 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // config is the command line.
@@ -44,7 +47,7 @@ func parse(args []string) (config, error) {
 	}
 	var errs []error
 	if f.NArg() > 0 {
-		errs = append(errs, fmt.Errorf("unexpected argument %q: flags, or one of health, check, backup, restore, accept-store and log-level first; see -h", f.Arg(0)))
+		errs = append(errs, fmt.Errorf("unexpected argument %q: flags, or one of %s first; see -h", f.Arg(0), strings.Join(slices.Sorted(maps.Keys(commands())), ", ")))
 	}
 	switch {
 	case c.hypervisor == "sim" && len(c.uris) != 1:
@@ -75,10 +78,13 @@ func parse(args []string) (config, error) {
 	return c, errors.Join(errs...)
 }
 
-// parseOnly parses the flags of a subcommand, which all have -data and nothing else, and returns its arguments: from least to most of them.
-func parseOnly(name, usage string, args []string, least, most int) (dir string, rest []string, err error) {
+// parseOnly parses the flags of a subcommand, which all have -data and what more adds, and returns its arguments: from least to most of them.
+func parseOnly(name, usage string, args []string, least, most int, more ...func(f *flag.FlagSet)) (dir string, rest []string, err error) {
 	f := flag.NewFlagSet("lab "+name, flag.ContinueOnError)
 	f.StringVar(&dir, "data", "", "directory of the lab's state (default: nubecula in the user's state directory)")
+	for _, add := range more {
+		add(f)
+	}
 	f.Usage = func() {
 		fmt.Fprintf(f.Output(), "usage: lab %s [-data DIR]%s\n", name, usage)
 		f.PrintDefaults()

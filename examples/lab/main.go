@@ -12,7 +12,11 @@
 //	lab backup FILE         copies the store, while it runs
 //	lab restore FILE        puts a backup in the place of the store, while none runs
 //	lab accept-store        says that a restored store is the one to go on with
+//	lab accept-removal ID.. has removed what the check gives as removable
+//	lab accept-loss HOST    says that the guests which a host lacks are lost
 //	lab log-level [LEVEL]   tells or changes what is logged
+//
+// With -dry-run an accept-* tells what would happen, and does nothing.
 package main
 
 import (
@@ -36,13 +40,19 @@ func main() {
 	}
 }
 
+type subcommand func(ctx context.Context, args []string, out io.Writer) error
+
+func commands() map[string]subcommand {
+	return map[string]subcommand{
+		"health": health, "check": check, "backup": backup, "restore": restore, "log-level": logLevel,
+		"accept-store": acceptStore, "accept-removal": acceptRemoval, "accept-loss": acceptLoss,
+	}
+}
+
 // command runs one of the subcommands, or the lab itself.
 func command(ctx context.Context, args []string, out io.Writer) error {
-	commands := map[string]func(ctx context.Context, args []string, out io.Writer) error{
-		"health": health, "check": check, "backup": backup, "restore": restore, "accept-store": acceptStore, "log-level": logLevel,
-	}
-	if len(args) > 0 && commands[args[0]] != nil {
-		return commands[args[0]](ctx, args[1:], out)
+	if len(args) > 0 && commands()[args[0]] != nil {
+		return commands()[args[0]](ctx, args[1:], out)
 	}
 	cfg, err := parse(args)
 	if err != nil {

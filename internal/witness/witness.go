@@ -16,6 +16,7 @@ package witness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -76,8 +77,10 @@ type Witness struct {
 
 // known is what this process knows of a driver.
 type known struct {
-	knew int64 // the store's epoch when this process met the driver first, and later when it was last compared
-	now  int64
+	driver any
+	knew   int64 // the store's epoch when this process met the driver first, and later when it was last compared
+	now    int64
+	first  bool // nothing was compared since the first contact
 }
 
 // New returns the Witness of a Cloud as its store says.
@@ -185,9 +188,10 @@ func (w *Witness) Meet(ctx context.Context, driver string, d any) error {
 	}
 	w.mu.Lock()
 	if w.met[driver] == nil {
-		w.met[driver] = &known{knew: max(was.N, was.Accepted)}
+		w.met[driver] = &known{knew: max(was.N, was.Accepted), first: true}
 	}
-	w.met[driver].now = next
+	k := w.met[driver]
+	k.driver, k.now = d, max(k.now, next)
 	w.mu.Unlock()
 	if !can || seen > next {
 		return nil
@@ -198,6 +202,40 @@ func (w *Witness) Meet(ctx context.Context, driver string, d any) error {
 	}
 	_, err = r.Remember(ctx, w.cloud, next)
 	return err
+}
+
+// MeetAll meets every driver again that was met before, now instead of in its next round: whatever copy of the store was made
+// before is then older than what the drivers have seen. It returns what each driver that could not be met said.
+func (w *Witness) MeetAll(ctx context.Context) error {
+	if w == nil {
+		return nil
+	}
+	w.mu.Lock()
+	all := map[string]any{}
+	for name, k := range w.met {
+		all[name] = k.driver
+	}
+	w.mu.Unlock()
+	said := make(chan error, len(all))
+	for name, d := range all {
+		go func() {
+			err := w.Meet(ctx, name, d)
+			if err != nil {
+				err = fmt.Errorf("%s: %w", name, err)
+			}
+			said <- err
+		}()
+	}
+	var errs []error
+	for range all {
+		select {
+		case err := <-said:
+			errs = append(errs, err)
+		case <-ctx.Done(): // a driver that does not return is left behind
+			return errors.Join(append(errs, context.Cause(ctx))...)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Epoch is what guests defined at a driver now should bear; 0 before Meet.
@@ -213,20 +251,20 @@ func (w *Witness) Epoch(driver string) int64 {
 	return 0
 }
 
-// Saw tells that a driver holds something which the store does not know and which bears an epoch. An epoch that the store had
-// not reached before this process met the driver is evidence of a store that lost commits.
+// Saw tells that a driver holds something which the store does not know and which bears an epoch; 0 is no evidence. An epoch that
+// the store had not reached before this process met the driver is evidence of a store that lost commits. So is, at the first
+// contact, the very epoch that the store had then: a copy of the store that was made and lost its commits within one round.
 func (w *Witness) Saw(ctx context.Context, driver string, seen int64, what string) error {
 	if w == nil {
 		return nil
 	}
 	w.mu.Lock()
-	k := w.met[driver]
-	var knew int64
-	if k != nil {
-		knew = k.knew
+	var k known
+	if met := w.met[driver]; met != nil {
+		k = *met
 	}
 	w.mu.Unlock()
-	if k == nil || seen <= knew {
+	if k.now == 0 || seen == 0 || seen < k.knew || seen == k.knew && !k.first {
 		return nil
 	}
 	return w.store.Update(ctx, func(tx *store.Tx) error {
@@ -237,7 +275,7 @@ func (w *Witness) Saw(ctx context.Context, driver string, seen int64, what strin
 		if err == nil && seen <= e.Accepted {
 			return nil
 		}
-		return w.raise(tx, Evidence{Driver: driver, Knew: knew, Seen: seen, What: what})
+		return w.raise(tx, Evidence{Driver: driver, Knew: k.knew, Seen: seen, What: what})
 	})
 }
 
@@ -250,7 +288,7 @@ func (w *Witness) Compared(driver string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if k := w.met[driver]; k != nil {
-		k.knew = k.now
+		k.knew, k.first = k.now, false
 	}
 }
 
@@ -300,7 +338,8 @@ func (w *Witness) Accept(ctx context.Context) (*Held, error) {
 			return err
 		}
 		if h == nil {
-			return fault.New(fault.Conflict, "the store is not older than what the drivers have seen; there is nothing to accept")
+			return fault.New(fault.Conflict, "the store is not held: no driver has seen a newer one, deletes and addresses go on as always, and there is nothing to accept. "+
+				"What drivers hold and the store does not know stays until it is removed by name (Cloud.AcceptRemoval)")
 		}
 		for _, v := range h.Evidence {
 			e, err := epochs.Get(tx, v.Driver)
@@ -323,7 +362,7 @@ func (w *Witness) Accept(ctx context.Context) (*Held, error) {
 			w.held = nil
 			for _, v := range h.Evidence {
 				if k := w.met[v.Driver]; k != nil {
-					k.knew, k.now = max(k.knew, v.Seen), max(k.now, v.Seen)
+					k.knew, k.now, k.first = max(k.knew, v.Seen), max(k.now, v.Seen), false
 				}
 			}
 			w.log.WarnContext(ctx, "an operator has accepted this store as the newest; deletes go on and addresses are given out again", "evidence", fmt.Sprint(len(h.Evidence)), "held_since", h.Since)
