@@ -87,6 +87,11 @@ func (c *conn) keepLog() {
 	}
 }
 
+// checkpoint moves the log into the file, as far as mode goes, and returns SQLite's code.
+func (c *conn) checkpoint(mode int32) int32 {
+	return lib.Xsqlite3_wal_checkpoint_v2(c.tls, c.db, 0, mode, 0, 0)
+}
+
 // readOnly reports whether the file could be opened for reading only, which SQLite does without a word.
 func (c *conn) readOnly() bool {
 	defer c.arena.reset()

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"unsafe"
@@ -18,6 +19,7 @@ type disk struct {
 	mu    sync.Mutex
 	files map[string]*image // by suffix: "" and "-wal"
 	fail  func(file, op string) int32
+	full  bool  // no file can grow
 	keep  []any // functions that only SQLite refers to
 }
 
@@ -83,6 +85,9 @@ func (k *disk) intercept(t testing.TB, d *Driver, name string, op int32) {
 		if rc := k.failure(name, "write"); rc != 0 {
 			return rc
 		}
+		if st, err := os.Stat(d.path + name); k.full && (err != nil || off+lib.Tsqlite3_int64(n) > st.Size()) {
+			return lib.SQLITE_FULL
+		}
 		img.pending = append(img.pending, unsure{off, append([]byte(nil), memory(p, int(n))...)})
 		return xWrite(tls, f, p, n, off)
 	}
@@ -108,7 +113,16 @@ func (k *disk) intercept(t testing.TB, d *Driver, name string, op int32) {
 	}
 	k.keep = append(k.keep, w, s, tr)
 	at(own).FxWrite, at(own).FxSync, at(own).FxTruncate = pointer(w), pointer(s), pointer(tr)
+	was := word(file)
 	**(**uintptr)(unsafe.Pointer(&file)) = own
+	t.Cleanup(func() { // before the Driver is closed, unless the test did that: k's functions may be collected from now on
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.db != 0 {
+			**(**uintptr)(unsafe.Pointer(&file)) = was
+		}
+		runtime.KeepAlive(k)
+	})
 }
 
 func (k *disk) failure(file, op string) int32 {
@@ -123,6 +137,13 @@ func (k *disk) failing(f func(file, op string) int32) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.fail = f
+}
+
+// fill says whether the disk is full.
+func (k *disk) fill(full bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.full = full
 }
 
 // cut writes to path what a power cut would leave now: all that was synced, and of each other write the

@@ -15,7 +15,8 @@ func errClosed() error {
 // explain turns what SQLite said into a fault that names the file and the remedy.
 func (d *Driver) explain(err error) error {
 	var e *codeError
-	if err == nil || !errors.As(err, &e) {
+	var said *fault.Error
+	if err == nil || errors.As(err, &said) || !errors.As(err, &e) {
 		return err
 	}
 	return explain(d.path, e)

@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	lib "modernc.org/sqlite/lib"
 
 	"github.com/nubecula/cloud/event"
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/store"
 )
 
@@ -110,6 +112,71 @@ func TestLogFull(t *testing.T) {
 	k.failing(nil)
 	require.NoError(t, put(s, "2", "two"))
 	require.Equal(t, map[string]string{"1": "one", "2": "two"}, all(t, s))
+}
+
+func TestSqueeze(t *testing.T) {
+	t.Parallel()
+	var s squeeze
+	require.True(t, s.next(0))
+	require.True(t, s.due)
+	require.False(t, s.next(squeezePause-1), "it did not help, and the disk was hardly left alone")
+	require.True(t, s.next(squeezePause))
+	s = squeeze{} // it helped
+	require.True(t, s.next(squeezePause))
+}
+
+// TestFullLogIsMoved: on a full disk the log begins anew, as often as it must, and what needs no new page goes on; what needs one is
+// refused, and the disk is not asked for each of those.
+func TestFullLogIsMoved(t *testing.T) {
+	t.Parallel()
+	now := clock.NewManual(time.Unix(0, 0))
+	d, err := Open(filepath.Join(t.TempDir(), "cloud.db"), &Options{Clock: now})
+	require.NoError(t, err)
+	s, err := store.New(d, store.Options{Key: make([]byte, store.KeySize)})
+	require.NoError(t, err)
+	defer s.Close()
+	set := func(id, text string) error {
+		return s.Update(context.Background(), func(tx *store.Tx) error { return items.Put(tx, &item{id, text}) })
+	}
+	want := map[string]string{}
+	for i := range 20 {
+		want[fmt.Sprint(i)] = strings.Repeat("x", 3000)
+		require.NoError(t, set(fmt.Sprint(i), want[fmt.Sprint(i)]))
+	}
+	require.NoError(t, set("spare", strings.Repeat("z", 400<<10)))
+	require.NoError(t, s.Update(context.Background(), func(tx *store.Tx) error { return items.Delete(tx, "spare") })) // pages for commit ids and the index
+	d.w.mu.Lock()
+	d.w.frames = checkpointFrames
+	d.w.mu.Unlock()
+	require.NoError(t, set("0", want["0"])) // moves all into the file
+	k := newDisk(t, d)
+	k.fill(true)
+	moves := 0
+	k.failing(func(file, op string) int32 {
+		if file == "" && op == "sync" {
+			moves++
+		}
+		return 0
+	})
+	for i := range 200 {
+		id := fmt.Sprint(i % 20)
+		want[id] = strings.Repeat(string(rune('a'+i%26)), 3000)
+		require.NoError(t, set(id, want[id]), "write %d", i)
+	}
+	require.Greater(t, moves, 1, "the log is small")
+	require.Equal(t, want, all(t, s))
+
+	moves = 0
+	large := strings.Repeat("y", 4<<20) // more than the log
+	for range 5 {
+		require.ErrorIs(t, set("large", large), store.ErrFull)
+	}
+	require.Equal(t, 1, moves)
+	require.Equal(t, want, all(t, s))
+	k.fill(false)
+	want["large"] = large
+	require.NoError(t, set("large", large))
+	require.Equal(t, want, all(t, s))
 }
 
 // TestCheckpointFails: a failed fsync of the file itself, which SQLite would pass over, stops the work as well.

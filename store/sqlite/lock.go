@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/filelock"
@@ -33,7 +34,8 @@ func lock(path string) (*os.File, error) {
 		f.Close()
 		return nil, fault.New(fault.Unavailable, "%s cannot be locked: put the file on a disk that has flock: %w", name, err)
 	}
-	if err := errors.Join(f.Truncate(0), write(f, fmt.Sprintln(os.Getpid()))); err != nil {
+	// As long as any other, so that what is there is replaced without asking a full disk for room; without room nobody is named.
+	if err := write(f, fmt.Sprintf("%-20d\n", os.Getpid())); err != nil && !errors.Is(err, syscall.ENOSPC) {
 		f.Close()
 		return nil, fileError(path, err)
 	}

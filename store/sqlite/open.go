@@ -40,7 +40,8 @@ INSERT INTO commits VALUES(0, '', 0, 0);
 //
 // Unavailable: another process has it (the error names the file and the process), or it is not
 // reachable. Denied: no permission to write. Corrupt: it is damaged, of a newer version, or
-// another program's; then nothing in it has been touched. Exhausted: the disk is full.
+// another program's; then nothing in it has been touched. Exhausted: the disk is full, and the error says how many bytes are needed. A full disk
+// alone does not keep a database from being opened and read, unless there is not even room for the index of its log, 32 KiB for 16 MiB of that.
 func Open(path string, opt *Options) (*Driver, error) {
 	d := &Driver{write: make(chan struct{}, 1), readers: map[*conn]bool{}}
 	if opt != nil {
@@ -198,7 +199,21 @@ func checkIdentity(path string, application, version int64) error {
 	return nil
 }
 
+// open opens the database, on a full disk too if that can be done.
 func (d *Driver) open() error {
+	err := d.connect()
+	if !noIndex(err) {
+		return err
+	}
+	d.w.keepLog()
+	d.w.close()
+	if err := d.emptyLog(); err != nil {
+		return err
+	}
+	return d.connect()
+}
+
+func (d *Driver) connect() error {
 	var err error
 	if d.w, err = openConn(d.path, lib.SQLITE_OPEN_READWRITE|lib.SQLITE_OPEN_CREATE); err != nil {
 		return err

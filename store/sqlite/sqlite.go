@@ -61,6 +61,7 @@ type Driver struct {
 	broken  error
 	backups sync.WaitGroup // added to while not closed
 	moved   int            // frames in the log when it was last moved into the file; of the holder of write
+	squeeze squeeze        // of the holder of write
 }
 
 // pruneChunk is the most events that one transaction drops.
@@ -152,11 +153,14 @@ func (d *Driver) checkpoint() error {
 	if d.w.frames < d.moved { // the log began anew
 		d.moved = 0
 	}
-	if d.w.frames < d.moved+checkpointFrames {
+	if d.w.frames < d.moved+checkpointFrames && !d.squeeze.due {
 		return nil
 	}
-	d.moved = d.w.frames
-	rc := lib.Xsqlite3_wal_checkpoint_v2(d.w.tls, d.w.db, 0, lib.SQLITE_CHECKPOINT_PASSIVE, 0, 0)
+	d.moved, d.squeeze.due = d.w.frames, false
+	rc := d.w.checkpoint(lib.SQLITE_CHECKPOINT_PASSIVE)
+	if rc&0xff == lib.SQLITE_FULL && cutLog(d.path) > 0 {
+		rc = d.w.checkpoint(lib.SQLITE_CHECKPOINT_PASSIVE)
+	}
 	switch rc & 0xff {
 	case lib.SQLITE_OK, lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
 		return nil
@@ -248,6 +252,9 @@ func (d *Driver) Resolve(ctx context.Context, commitID string) (bool, error) {
 func (d *Driver) Prune(ctx context.Context, before time.Time) error {
 	for {
 		n, err := d.pruneSome(ctx, before)
+		if errors.Is(err, store.ErrConflict) {
+			continue
+		}
 		if err != nil || n < pruneChunk {
 			return err
 		}

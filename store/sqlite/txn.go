@@ -320,8 +320,9 @@ func (t *txn) Commit(ctx context.Context, commitID string) (int64, error) {
 			t.d.fail(err)
 			return 0, store.ErrUnknown
 		}
-		return 0, t.d.explain(err)
+		return 0, t.explain(err)
 	}
+	t.d.squeeze = squeeze{}
 	var first int64
 	if t.events > 0 {
 		first = t.d.seq + 1
@@ -362,10 +363,15 @@ func (t *txn) number(commitID string, now store.Instant) error {
 	return s.run()
 }
 
-// explain is the driver's, and notes a disk that failed while writing.
+// explain is the driver's, and notes a disk that failed, or was full, while writing.
 func (t *txn) explain(err error) error {
-	if code(err) == lib.SQLITE_IOERR {
+	switch code(err) {
+	case lib.SQLITE_IOERR:
 		t.d.fail(err)
+	case lib.SQLITE_FULL:
+		if t.d.squeeze.next(t.d.opt.Clock.Mono()) {
+			return store.ErrConflict
+		}
 	}
 	return t.d.explain(err)
 }
