@@ -4,21 +4,21 @@ import (
 	"context"
 	"maps"
 	"math"
-	"regexp"
 	"slices"
 	"sort"
 	"strings"
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/identity"
+	"github.com/nubecula/cloud/internal/pattern"
 	"github.com/nubecula/cloud/store"
 )
 
 const maxFlavorNumber = math.MaxInt32
 
 var (
-	flavorID = regexp.MustCompile(`^[a-zA-Z0-9._-]([a-zA-Z0-9. _-]*[a-zA-Z0-9._-])?$`)
-	specKey  = regexp.MustCompile(`^[a-zA-Z0-9-_:. ]{1,255}$`)
+	flavorID = pattern.New(`^[a-zA-Z0-9._-]([a-zA-Z0-9. _-]*[a-zA-Z0-9._-])?$`)
+	specKey  = pattern.New(`^[a-zA-Z0-9-_:. ]{1,255}$`)
 )
 
 // CreateFlavor makes a flavor. Exists: the id or the name is taken.

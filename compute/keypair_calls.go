@@ -9,17 +9,17 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
-	"regexp"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/identity"
+	"github.com/nubecula/cloud/internal/pattern"
 	"github.com/nubecula/cloud/store"
 )
 
-var keypairName = regexp.MustCompile(`^[a-zA-Z0-9 _@.-]{1,255}$`)
+var keypairName = pattern.New(`^[a-zA-Z0-9 _@.-]{1,255}$`)
 
 // CreateKeypair imports a public key, or makes a pair and returns the private key, which is kept
 // nowhere. Exists: the user has one of that name. Quota: he has as many as he may.

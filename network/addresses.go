@@ -2,11 +2,11 @@ package network
 
 import (
 	"net/netip"
-	"regexp"
 	"slices"
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/ipam"
+	"github.com/nubecula/cloud/internal/pattern"
 	"github.com/nubecula/cloud/store"
 )
 
@@ -270,7 +270,7 @@ func (s *Service) changeMAC(tx *store.Tx, p *Port, asked *string) error {
 	return nil
 }
 
-var hostName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*\.?$`)
+var hostName = pattern.New(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*\.?$`)
 
 const maxPairs = 10
 

@@ -3,9 +3,9 @@ package nova
 import (
 	"context"
 	"net/http"
-	"regexp"
 
 	"github.com/nubecula/cloud/compute"
+	"github.com/nubecula/cloud/internal/pattern"
 	"github.com/nubecula/cloud/openstack/internal/rest"
 )
 
@@ -84,9 +84,9 @@ func (a *api) getKeypair(ctx context.Context, r *rest.Request) (*rest.Response, 
 }
 
 func keypairShape() rule {
-	plain := regexp.MustCompile(`^[_\- a-zA-Z0-9]+$`)
-	more := regexp.MustCompile(`^[_\-@. a-zA-Z0-9]+$`)
-	nameRule := func(allowed *regexp.Regexp, remedy string) rule {
+	plain := pattern.New(`^[_\- a-zA-Z0-9]+$`)
+	more := pattern.New(`^[_\-@. a-zA-Z0-9]+$`)
+	nameRule := func(allowed *pattern.Pattern, remedy string) rule {
 		return text(1, 255, remedy, func(s string) bool { return trimmed(s) && allowed.MatchString(s) })
 	}
 	return under("keypair", props{

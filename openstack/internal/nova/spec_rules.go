@@ -1,18 +1,18 @@
 package nova
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/pattern"
 )
 
 // specRule says what the value of an extra spec may be. Nova knows these since 2.86; what is in none of
 // their namespaces is free.
 type specRule struct {
-	names  *regexp.Regexp // of the part after the namespace
+	names  *pattern.Pattern // of the part after the namespace
 	accept func(value string) bool
 	remedy string
 }
@@ -20,7 +20,7 @@ type specRule struct {
 // specNamespaces are the rules by namespace; "" is for specs without one that Nova knows.
 func specNamespaces() map[string][]specRule {
 	any := func(string) bool { return true }
-	names := func(alternatives string) *regexp.Regexp { return regexp.MustCompile(`^(?:` + alternatives + `)$`) }
+	names := func(alternatives string) *pattern.Pattern { return pattern.New(`^(?:` + alternatives + `)$`) }
 	text := func(n string) specRule { return specRule{names(n), any, ""} }
 	flag := func(n string) specRule {
 		return specRule{names(n), func(v string) bool { _, ok := word(v); return ok }, "it must be true or false"}
@@ -34,8 +34,8 @@ func specNamespaces() map[string][]specRule {
 	enum := func(n string, values ...string) specRule {
 		return specRule{names(n), func(v string) bool { return slices.Contains(values, v) }, "it must be one of " + strings.Join(values, ", ")}
 	}
-	form := func(n, pattern string) specRule {
-		return specRule{names(n), regexp.MustCompile(`^(?:` + pattern + `)$`).MatchString, "it must have the form " + pattern}
+	form := func(n, expression string) specRule {
+		return specRule{names(n), pattern.New(`^(?:` + expression + `)$`).MatchString, "it must have the form " + expression}
 	}
 	const (
 		cpus = `\^?\d+((-\d+)?(,\^?\d+(-\d+)?)?)*`

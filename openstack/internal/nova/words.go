@@ -3,20 +3,20 @@ package nova
 import (
 	"encoding/base64"
 	"net/netip"
-	"regexp"
 	"strings"
 	"unicode"
 
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/pattern"
 )
 
 // Rules for the values that many bodies have.
 
 var (
-	uuidPattern     = regexp.MustCompile(`^[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}$`)
-	keyPattern      = regexp.MustCompile(`^[a-zA-Z0-9-_:. ]{1,255}$`)
-	fqdnPattern     = regexp.MustCompile(`^[a-zA-Z0-9-._]*$`)
-	hostnamePattern = regexp.MustCompile(`^[a-zA-Z0-9]+[a-zA-Z0-9-]*[a-zA-Z0-9]+$`)
+	uuidPattern     = pattern.New(`^[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}$`)
+	keyPattern      = pattern.New(`^[a-zA-Z0-9-_:. ]{1,255}$`)
+	fqdnPattern     = pattern.New(`^[a-zA-Z0-9-._]*$`)
+	hostnamePattern = pattern.New(`^[a-zA-Z0-9]+[a-zA-Z0-9-]*[a-zA-Z0-9]+$`)
 )
 
 // printable reports whether a text has no control characters and only plain spaces.

@@ -3,11 +3,11 @@ package rest
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/pattern"
 )
 
 // Version is a microversion. The zero value means none.
@@ -85,7 +85,7 @@ func parseVersion(text string) (Version, bool) {
 	return Version{major, minor}, err1 == nil && err2 == nil
 }
 
-var versionPattern = regexp.MustCompile(`^([1-9]\d{0,8})\.(0|[1-9]\d{0,8})$`)
+var versionPattern = pattern.New(`^([1-9]\d{0,8})\.(0|[1-9]\d{0,8})$`)
 
 // echoVersion tells the client which version answered, and caches what the answer depends on.
 func (a *API) echoVersion(h http.Header, v Version) {
