@@ -132,7 +132,9 @@ func login(ctx context.Context, w *world, at int) (*client, error) {
 		http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	c.at.Store(int64(at))
 	if _, err := c.call(ctx, "GET", "/v3", "", nil); err != nil {
-		return nil, fmt.Errorf("the control plane does not answer: %w; see the logs in %s", err, w.dir)
+		p := w.planes[at]
+		_, status := p.should()
+		return nil, fmt.Errorf("the control plane does not answer: %w; %s %s; the end of %s:\n%s", err, p.name, status, p.log.Name(), p.tail(logLines))
 	}
 	password, err := w.password()
 	if err != nil {

@@ -199,3 +199,41 @@ func TestFreeAddress(t *testing.T) {
 	require.Less(t, port, "30000")
 	require.Len(t, port, 5)
 }
+
+// TestWatch: a control plane that does not come back is told from one that is down on purpose, by what it does and what it wrote last.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	answers := func(status int) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/readyz" {
+				w.WriteHeader(status)
+				io.WriteString(w, "its state")
+			}
+		}))
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	plane := func(url string, wanted bool) *world {
+		p, err := newProcess(t.TempDir(), "lab", "lab")
+		require.NoError(t, err)
+		t.Cleanup(func() { p.log.Close() })
+		_, err = p.log.WriteString("first\n" + strings.Repeat("middle\n", 2*logLines) + "cannot open the store\n")
+		require.NoError(t, err)
+		p.status, p.wanted = "exit status 1", wanted
+		return &world{planes: []*process{p}, urls: []string{url}}
+	}
+	for url, why := range map[string]string{gone.URL: "does not answer", answers(503): "answers 503 its state"} {
+		err := plane(url, true).watch(t.Context(), 0)
+		for _, want := range []string{"lab should be up and was not ready for 0s", "ended by itself (exit status 1)", why, "lab.log:\nmiddle\n", "\ncannot open the store"} {
+			require.ErrorContains(t, err, want)
+		}
+		require.NotContains(t, err.Error(), "first")
+	}
+	for _, w := range []*world{plane(gone.URL, false), plane(answers(200), true)} {
+		ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond) // two rounds and more
+		require.NoError(t, w.watch(ctx, 0))
+		cancel()
+	}
+}

@@ -19,7 +19,8 @@
 // they got, and repeat a request whose answer was lost with the same
 // Idempotency-Key until there is one: in the end they know exactly what must be
 // there. One line is printed for each thing that is not so, and the exit status
-// is then 1.
+// is then 1. So it is when a control plane does not come back: two minutes without
+// being ready end the run, with the last lines of its log.
 package main
 
 import (
@@ -180,8 +181,13 @@ func runMode(ctx context.Context, cfg config, m mode) (*record, time.Duration, e
 
 // test does one mode; what is wrong with the control plane goes into the record, an error means that there was no test.
 func test(ctx context.Context, cfg config, m mode, dir string, r *record) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer func() {
+		if cause := context.Cause(ctx); err != nil && cause != nil {
+			err = cause // what comes of it says nothing more
+		}
+	}()
 	w, err := newWorld(ctx, cfg, dir, r)
 	if err != nil {
 		return err
@@ -200,6 +206,15 @@ func test(ctx context.Context, cfg config, m mode, dir string, r *record) (err e
 	if err := w.control.SetFaults(ctx, simbackend.Rough()...); err != nil {
 		return err
 	}
+	watching, unwatch := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		if err := w.watch(watching, comeback); err != nil {
+			cancel(err)
+		}
+	})
+	defer watch.Wait()
+	defer unwatch()
 	var clients sync.WaitGroup
 	stop := make(chan struct{})
 	for i := range cfg.clients {
@@ -209,7 +224,7 @@ func test(ctx context.Context, cfg config, m mode, dir string, r *record) (err e
 	err = suffer(ctx, cfg, m, w)
 	close(stop)
 	if err != nil {
-		cancel()
+		cancel(err)
 		clients.Wait()
 		return err
 	}
@@ -218,6 +233,7 @@ func test(ctx context.Context, cfg config, m mode, dir string, r *record) (err e
 	if err := w.control.SetFaults(ctx); err != nil {
 		return err
 	}
+	unwatch()
 	if err := errors.Join(ctx.Err(), w.stop()); err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func (p *process) signal(s os.Signal) error {
 		if p.revive {
 			return nil
 		}
-		return fmt.Errorf("%s ended by itself (%s): see %s", p.name, p.status, p.log.Name())
+		return p.died("by itself")
 	}
 	return p.current.Signal(s)
 }
@@ -127,7 +127,7 @@ func (p *process) down(s os.Signal, limit time.Duration) error {
 		if p.revive {
 			return nil
 		}
-		return fmt.Errorf("%s ended by itself (%s): see %s", p.name, p.status, p.log.Name())
+		return p.died("by itself")
 	}
 	if err := current.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -149,7 +149,7 @@ func (p *process) stop() error {
 		return err
 	}
 	if p.status != "<nil>" && !p.revive {
-		return fmt.Errorf("%s ended badly (%s): see %s", p.name, p.status, p.log.Name())
+		return p.died("badly")
 	}
 	return nil
 }
