@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nubecula/cloud/compute"
 	"github.com/nubecula/cloud/identity"
 	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/internal/finding"
@@ -98,4 +99,10 @@ func (c *Cloud) AcceptRemoval(ctx context.Context, ids ...string) (removed []str
 // process does not drive it, or it does not answer.
 func (c *Cloud) AcceptLoss(ctx context.Context, hostIDOrName string) (lost []string, err error) {
 	return c.As(identity.System()).Compute.AcceptLoss(ctx, hostIDOrName)
+}
+
+// DeclareHostGone is an operator's word that a host, by id or name, never comes back: its servers go to ERROR, and deletes of
+// them end and give back ports, addresses and the share of the host. dryRun looks at what would be. See compute.Service.DeclareHostGone.
+func (c *Cloud) DeclareHostGone(ctx context.Context, hostIDOrName string, dryRun bool) (*compute.HostGone, error) {
+	return c.As(identity.System()).Compute.DeclareHostGone(ctx, hostIDOrName, dryRun)
 }

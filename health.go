@@ -87,10 +87,14 @@ func (h *Health) say(name, state, reason string) {
 }
 
 func (h *Health) hosts(all []*compute.Host, err error) {
-	var down []string
+	var down, gone []string
 	usable := 0
 	for _, v := range all {
 		switch {
+		case !v.Gone.IsZero() && v.Answers:
+			down = append(down, v.Name+" (declared gone, and answers: say that it is not forced down, or cut its power)")
+		case !v.Gone.IsZero():
+			gone = append(gone, v.Name)
 		case v.Up && !v.Disabled:
 			usable++
 		case !v.Up && v.ForcedDown:
@@ -102,6 +106,9 @@ func (h *Health) hosts(all []*compute.Host, err error) {
 		}
 	}
 	found := fmt.Sprintf("%d of %d hosts take new servers", usable, len(all))
+	if len(gone) > 0 {
+		found += "; declared gone: " + some(gone)
+	}
 	if len(down) > 0 {
 		found += "; down: " + some(down) + ": look at their hypervisors and at the way to them"
 	}

@@ -25,6 +25,7 @@ type Host struct {
 	Disabled       bool             `json:"disabled,omitempty"` // by an operator: takes no new servers
 	DisabledReason string           `json:"disabled_reason,omitempty"`
 	ForcedDown     bool             `json:"forced_down,omitempty"` // an operator says that it does not work
+	Gone           time.Time        `json:"gone,omitzero"`         // since when an operator says that it never comes back; zero: nobody does
 
 	Heartbeat time.Time `json:"heartbeat,omitzero"` // of its last answer, by the store's lease clock
 	SeenAt    time.Time `json:"seen_at,omitzero"`   // the same, by the wall clock
@@ -32,8 +33,9 @@ type Host struct {
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 
-	// Up, Used and Servers are read from elsewhere; they are not stored.
+	// Up, Answers, Used and Servers are read from elsewhere; they are not stored.
 	Up      bool                `json:"-"`
+	Answers bool                `json:"-"` // as Up, whatever operators say
 	Used    scheduler.Resources `json:"-"` // claimed by servers
 	Servers int                 `json:"-"` // with a claim on it
 }
@@ -43,6 +45,12 @@ var hosts = store.Define(store.Spec[Host]{
 	ID: func(h *Host) string { return h.ID },
 	Indexes: []store.Index[Host]{
 		{Name: "name", Keys: func(h *Host) []store.Tuple { return []store.Tuple{{h.Name}} }},
+		{Name: "gone", Keys: func(h *Host) []store.Tuple {
+			if h.Gone.IsZero() {
+				return nil
+			}
+			return []store.Tuple{{h.ID}}
+		}},
 	},
 })
 

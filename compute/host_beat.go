@@ -67,16 +67,21 @@ func (c *core) down(tx *store.Tx, instance string) bool {
 	if err != nil {
 		return false
 	}
+	return h.ForcedDown || c.silence(h, tx.LeaseNow()) > c.opt.DownAfter
+}
+
+// silence is how long a host has been silent, of what this process has listened.
+func (c *core) silence(h *Host, now time.Time) time.Duration {
 	c.hyper.mu.RLock()
 	last := c.hyper.since
 	c.hyper.mu.RUnlock()
-	if h.ForcedDown || last.IsZero() {
-		return h.ForcedDown
+	if last.IsZero() {
+		return 0
 	}
 	if c.heard(h) && h.Heartbeat.After(last) {
 		last = h.Heartbeat
 	}
-	return tx.LeaseNow().Sub(last) > c.opt.DownAfter
+	return now.Sub(last)
 }
 
 // heard reports whether the recorded heartbeat counts. In a store of one process only its own do: the
@@ -85,9 +90,12 @@ func (c *core) heard(h *Host) bool {
 	return !h.Heartbeat.IsZero() && (!c.store.Exclusive() || h.Run == c.run)
 }
 
-// up reports whether a host answers.
-func (c *core) up(h *Host, now time.Time) bool {
-	return !h.ForcedDown && c.heard(h) && now.Sub(h.Heartbeat) <= c.opt.DownAfter
+// up reports whether a host answers and no operator says that it does not work.
+func (c *core) up(h *Host, now time.Time) bool { return !h.ForcedDown && c.answers(h, now) }
+
+// answers reports whether a host answers, whatever operators say.
+func (c *core) answers(h *Host, now time.Time) bool {
+	return c.heard(h) && now.Sub(h.Heartbeat) <= c.opt.DownAfter
 }
 
 // beat asks one host whether it is there and records the answer.
@@ -131,12 +139,16 @@ func (c *core) beat(ctx context.Context, h *hypervisor) error {
 		return a.err
 	}
 	returned := h.silent.Swap(false)
-	fresh, err := c.record(ctx, h, a.host)
+	fresh, gone, err := c.record(ctx, h, a.host)
 	if err != nil {
 		return err
 	}
 	if fresh || returned {
 		c.log.Info("a host answers", "host_id", a.host.ID, "host", a.host.Name, "type", a.host.Type, "zone", h.Zone)
+		if gone {
+			c.log.WarnContext(ctx, "a host answers that an operator declared gone for good; guests of servers that were deleted since are removed from it, and servers whose guests are there come back. "+
+				"It takes new servers once an operator says that it is not forced down", "host_id", a.host.ID, "host", a.host.Name)
+		}
 		c.lookAt(a.host.ID)
 	}
 	return nil
@@ -172,8 +184,8 @@ func (c *core) adopt(h *hypervisor, id string) error {
 	return nil
 }
 
-// record keeps what a host reports, and tells whether this run hears it for the first time after a silence.
-func (c *core) record(ctx context.Context, d *hypervisor, r computedriver.Host) (fresh bool, err error) {
+// record keeps what a host reports, and tells whether this run hears it for the first time after a silence, and whether it was declared gone.
+func (c *core) record(ctx context.Context, d *hypervisor, r computedriver.Host) (fresh, gone bool, err error) {
 	err = c.store.Update(ctx, func(tx *store.Tx) error {
 		h, err := hosts.Get(tx, r.ID)
 		if fault.Is(err, fault.NotFound) {
@@ -182,7 +194,7 @@ func (c *core) record(ctx context.Context, d *hypervisor, r computedriver.Host) 
 		if err != nil {
 			return err
 		}
-		fresh = !c.up(h, tx.LeaseNow())
+		fresh, gone = !c.answers(h, tx.LeaseNow()), !h.Gone.IsZero()
 		was := *h
 		h.Name, h.Type, h.Version, h.Arch, h.Address, h.Traits = r.Name, r.Type, r.Version, r.Arch, r.Address, r.Traits
 		h.VCPUs, h.MemoryMiB, h.DiskGiB = r.VCPUs, r.MemoryMiB, r.DiskGiB
@@ -193,7 +205,7 @@ func (c *core) record(ctx context.Context, d *hypervisor, r computedriver.Host) 
 		h.Heartbeat, h.SeenAt, h.Run = tx.LeaseNow(), tx.Now(), c.run
 		return c.putHost(tx, h)
 	})
-	return fresh, err
+	return fresh, gone, err
 }
 
 func sameFacts(a, b *Host) bool {

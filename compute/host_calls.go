@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/identity"
@@ -37,7 +38,7 @@ func (c *core) fillHost(tx *store.Tx, h *Host) error {
 	if err != nil {
 		return err
 	}
-	h.Up, h.Used, h.Servers = c.up(h, tx.LeaseNow()), l.Used, l.Servers
+	h.Up, h.Answers, h.Used, h.Servers = c.up(h, tx.LeaseNow()), c.answers(h, tx.LeaseNow()), l.Used, l.Servers
 	return nil
 }
 
@@ -71,7 +72,8 @@ func (c *core) host(tx *store.Tx, idOrName string) (*Host, error) {
 }
 
 // UpdateHost changes what operators decide: whether the host takes new servers, and whether it counts
-// as down whatever it says. Forced down, what is owed on it is no longer waited for.
+// as down whatever it says. Forced down, what is owed on it is no longer waited for. A host that was declared gone is not
+// any more once it is not forced down.
 func (s *Service) UpdateHost(ctx context.Context, id string, req UpdateHost) (h *Host, err error) {
 	var v check
 	if req.DisabledReason != nil {
@@ -95,6 +97,9 @@ func (s *Service) UpdateHost(ctx context.Context, id string, req UpdateHost) (h 
 		}
 		if req.ForcedDown != nil {
 			h.ForcedDown = *req.ForcedDown
+			if !h.ForcedDown {
+				h.Gone = time.Time{}
+			}
 		}
 		h.UpdatedAt = tx.Now()
 		s.emit(tx, "compute.host.update", "host", h.ID, "", nil)

@@ -59,6 +59,9 @@ func (s *Service) Inspect(ctx context.Context) ([]finding.Finding, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		if err != nil && !h.Gone.IsZero() {
+			continue // nobody waits for its answer
+		}
 		if err != nil {
 			l.Add(hostSilent, "host", h.ID, "host %s (%s) could not be asked: %v", h.Name, h.ID, err)
 		} else {

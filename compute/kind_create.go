@@ -171,8 +171,8 @@ func (c *core) unplace(tx *store.Tx, r *engine.Run[createState]) error {
 	if r.State.HostID == "" {
 		return nil
 	}
-	owed, err := debts.Has(tx, placementID(r.State.ServerID, r.State.Generation))
-	if err == nil && !owed {
+	d, err := debts.Get(tx, placementID(r.State.ServerID, r.State.Generation))
+	if fault.Is(err, fault.NotFound) || err == nil && d.Orphan {
 		err = c.release(tx, r.State.ServerID, r.State.Generation)
 	}
 	if err != nil {
@@ -291,7 +291,11 @@ func (c *core) oweGuest(tx *store.Tx, r *engine.Run[createState]) error {
 			r.State.Unsure = h.Name
 		}
 	}
-	return owe(tx, &debt{ServerID: r.State.ServerID, Generation: r.State.Generation, HostID: r.State.HostID, ProjectID: r.Op.ProjectID})
+	free, err := c.free(tx, r.State.HostID)
+	if err != nil {
+		return err
+	}
+	return owe(tx, &debt{ServerID: r.State.ServerID, Generation: r.State.Generation, HostID: r.State.HostID, ProjectID: r.Op.ProjectID, Orphan: free})
 }
 
 func (c *core) startGuest(ctx context.Context, r *engine.Run[createState]) error {

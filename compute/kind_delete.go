@@ -58,6 +58,12 @@ func (c *core) undefineDeleted(ctx context.Context, r *engine.Run[deleteState]) 
 }
 
 func (c *core) oweServer(tx *store.Tx, r *engine.Run[deleteState]) error {
+	if free, err := c.free(tx, r.State.HostID); err != nil || free {
+		if err != nil {
+			return err
+		}
+		return owe(tx, &debt{ServerID: r.State.ServerID, Generation: r.State.Generation, HostID: r.State.HostID, ProjectID: r.Op.ProjectID, Orphan: true})
+	}
 	r.State.Owed = true
 	return owe(tx, &debt{ServerID: r.State.ServerID, Generation: r.State.Generation, HostID: r.State.HostID,
 		ProjectID: r.Op.ProjectID, NICs: r.State.NICs})
@@ -132,7 +138,7 @@ type debt struct {
 	HostID     string `json:"host_id"`
 	ProjectID  string `json:"project_id"`
 	NICs       []NIC  `json:"nics,omitempty"`
-	Orphan     bool   `json:"orphan,omitempty"` // found by the sweeper: it has no claim
+	Orphan     bool   `json:"orphan,omitempty"` // it has no claim: the sweeper found it, or its host was declared gone
 }
 
 var debts = store.Define(store.Spec[debt]{

@@ -155,6 +155,8 @@ func (c *core) schedulable(h *Host, l *ledger) scheduler.Host {
 		Disabled: h.Disabled, DisabledReason: h.DisabledReason, Heartbeat: h.Heartbeat, Traits: h.Traits,
 	}
 	switch {
+	case !h.Gone.IsZero():
+		out.Down, out.DownReason = true, "declared gone for good by an operator"
 	case h.ForcedDown:
 		out.Down, out.DownReason = true, "forced down by an operator"
 	case !c.heard(h):

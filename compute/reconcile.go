@@ -32,6 +32,7 @@ func (c *core) reconcileAll(ctx context.Context) {
 		}
 		c.reconcile(ctx, id)
 	}
+	c.closeGone(ctx)
 }
 
 // driven lists the hosts whose driver answered its newest heartbeat.

@@ -106,10 +106,12 @@ func (s *scrape) records(ctx context.Context, c *cloud.Cloud) {
 	for u, n := range operations {
 		s.gauge(s.d.operations, float64(n), u.kind, u.state, u.step)
 	}
-	byState := map[string]*sum{"up": {}, "disabled": {}, "down": {}}
+	byState := map[string]*sum{"up": {}, "disabled": {}, "down": {}, "gone": {}}
 	for _, h := range hosts {
 		state := "up"
-		if !h.Up {
+		if !h.Gone.IsZero() && !h.Answers {
+			state = "gone"
+		} else if !h.Up {
 			state = "down"
 		} else if h.Disabled {
 			state = "disabled"

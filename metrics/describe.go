@@ -39,7 +39,7 @@ func newDescriptions() *descriptions {
 
 		calls: d("driver_call_duration_seconds", "Time of driver calls in seconds, by driver (compute, network, image), method and code (ok or why it failed).", "driver", "method", "code"),
 
-		hosts:      d("hosts", "Hosts by state: up, disabled (by an operator), down.", "state"),
+		hosts:      d("hosts", "Hosts by state: up, disabled (by an operator), down, gone (declared so by an operator, and silent).", "state"),
 		vcpus:      d("capacity_vcpus", "Virtual CPUs that hosts offer, before overcommitment, by state of the host.", "state"),
 		vcpusUsed:  d("capacity_used_vcpus", "Virtual CPUs given to servers, by state of the host.", "state"),
 		memory:     d("capacity_memory_bytes", "Memory that hosts offer, before overcommitment, by state of the host.", "state"),

@@ -13,10 +13,10 @@ import (
 	"github.com/nubecula/cloud/identity"
 )
 
-// Accepted is the answer to an operator's word, POST /accept-*.
+// Accepted is the answer to an operator's word, POST /accept-* and /host-gone.
 type Accepted struct {
 	Accepted bool     `json:"accepted"` // false with dry_run: nothing was done
-	IDs      []string `json:"ids"`      // of what was removed or declared lost, or with dry_run would be
+	IDs      []string `json:"ids"`      // of what was removed, declared lost or given up, or with dry_run would be
 	Left     []string `json:"left"`     // of what was named and may not be removed
 	Text     []string `json:"text"`     // the same for people, a line each
 }
@@ -26,7 +26,7 @@ type Removal struct {
 	IDs []string `json:"ids"` // of findings that are removable
 }
 
-// Loss is the body of POST /accept-loss.
+// Loss is the body of POST /accept-loss and of POST /host-gone.
 type Loss struct {
 	Host string `json:"host"` // id or name
 }
@@ -200,5 +200,36 @@ func (h *handler) acceptLoss(ctx context.Context, req Loss) (a Accepted, err err
 	} else {
 		h.c.Log().WarnContext(ctx, "an operator declared the guests of a host lost; their servers are in ERROR, and come back by themselves with their guests", "host", req.Host, "count", len(a.IDs))
 	}
+	return a, nil
+}
+
+func (h *handler) sayGone(ctx context.Context, req Loss) (Accepted, error) {
+	return h.gone(ctx, req, true)
+}
+
+func (h *handler) hostGone(ctx context.Context, req Loss) (Accepted, error) {
+	return h.gone(ctx, req, false)
+}
+
+func (h *handler) gone(ctx context.Context, req Loss, dry bool) (a Accepted, err error) {
+	g, err := h.c.DeclareHostGone(ctx, req.Host, dry)
+	if err != nil {
+		return a, err
+	}
+	is, gives, goes, ends := "is", "gave", "is in ERROR now", "fails or ends now"
+	if dry {
+		is, gives, goes, ends = "would be", "would give", "would go to ERROR", "would fail or end"
+	}
+	a.Text = append(a.Text, fmt.Sprintf("host %s (%s) %s gone for good: it takes no servers and nobody waits for it", g.Host.Name, g.Host.ID, is))
+	for _, id := range g.Lost {
+		a.Text = append(a.Text, fmt.Sprintf("server %s %s: delete it, and its ports and addresses are given back at once", id, goes))
+	}
+	for _, id := range g.Ended {
+		a.Text = append(a.Text, fmt.Sprintf("server %s, which was deleted, %s back its ports, addresses and its share of the host", id, gives))
+	}
+	for _, id := range g.Busy {
+		a.Text = append(a.Text, fmt.Sprintf("server %s has an operation at work, which %s; it follows within a minute", id, ends))
+	}
+	a.IDs = append(slices.Clone(g.Lost), g.Ended...)
 	return a, nil
 }

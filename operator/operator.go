@@ -13,6 +13,7 @@
 //	POST /accept-store    the word that a restored store is the one to go on with: cloud.AcceptStore
 //	POST /accept-removal  {"ids": ["..."]} the word that things may be removed which the check gives as removable: cloud.AcceptRemoval
 //	POST /accept-loss     {"host": "id or name"} the word that what a host lacks is lost: cloud.AcceptLoss
+//	POST /host-gone       {"host": "id or name"} the word that a host never comes back: cloud.DeclareHostGone
 //	GET  /log-level  {"level": "warn"}; PUT changes it
 //	GET  /metrics    Options.Metrics
 //
@@ -81,6 +82,7 @@ func Handler(c *cloud.Cloud, opt *Options) http.Handler {
 	mux.HandleFunc("POST /accept-store", word(h.sayStore, h.acceptStore))
 	mux.HandleFunc("POST /accept-removal", word(h.sayRemoval, h.acceptRemoval))
 	mux.HandleFunc("POST /accept-loss", word(h.sayLoss, h.acceptLoss))
+	mux.HandleFunc("POST /host-gone", word(h.sayGone, h.hostGone))
 	mux.HandleFunc("GET /log-level", h.level)
 	mux.HandleFunc("PUT /log-level", h.setLevel)
 	if h.opt.Metrics != nil {

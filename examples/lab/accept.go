@@ -25,6 +25,11 @@ func acceptLoss(ctx context.Context, args []string, out io.Writer) error {
 	return accept(ctx, "accept-loss", " HOST", args, 1, 1, out, func(host []string) any { return operator.Loss{Host: host[0]} })
 }
 
+// hostGone is the operator's word that a host never comes back.
+func hostGone(ctx context.Context, args []string, out io.Writer) error {
+	return accept(ctx, "host-gone", " HOST", args, 1, 1, out, func(host []string) any { return operator.Loss{Host: host[0]} })
+}
+
 // accept gives an operator's word to the lab that runs, or with -dry-run asks what it would do.
 func accept(ctx context.Context, name, usage string, args []string, least, most int, out io.Writer, body func(args []string) any) error {
 	dry := false

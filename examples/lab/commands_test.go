@@ -154,6 +154,10 @@ func TestSubcommands(t *testing.T) {
 	out, err = lab(dir, "accept-loss", "host-1")
 	require.NoError(t, err)
 	require.Contains(t, out, "no server of the host went to ERROR")
+	for _, dry := range []string{"-dry-run", "-dry-run=false"} {
+		_, err = lab(dir, "host-gone", dry, "host-1")
+		require.ErrorContains(t, err, "host-1 cannot be declared gone: its last heartbeat was at 2")
+	}
 	out, err = lab(dir, "check")
 	require.NoError(t, err, out)
 	require.NoError(t, stop())

@@ -14,9 +14,10 @@
 //	lab accept-store        says that a restored store is the one to go on with
 //	lab accept-removal ID.. has removed what the check gives as removable
 //	lab accept-loss HOST    says that the guests which a host lacks are lost
+//	lab host-gone HOST      says that a host never comes back
 //	lab log-level [LEVEL]   tells or changes what is logged
 //
-// With -dry-run an accept-* tells what would happen, and does nothing.
+// With -dry-run an accept-* or host-gone tells what would happen, and does nothing.
 package main
 
 import (
@@ -45,7 +46,7 @@ type subcommand func(ctx context.Context, args []string, out io.Writer) error
 func commands() map[string]subcommand {
 	return map[string]subcommand{
 		"health": health, "check": check, "backup": backup, "restore": restore, "log-level": logLevel,
-		"accept-store": acceptStore, "accept-removal": acceptRemoval, "accept-loss": acceptLoss,
+		"accept-store": acceptStore, "accept-removal": acceptRemoval, "accept-loss": acceptLoss, "host-gone": hostGone,
 	}
 }
 
