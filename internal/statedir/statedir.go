@@ -31,7 +31,7 @@ func Memory() *Space { return &Space{} }
 
 // Open returns the Space kept in the directory, which is made at the first use. With durable set a
 // document is on the disk before Put returns and outlives a power cut; without, it
-// outlives the process. Several Spaces, of this process and others, may be open on one directory.
+// outlives the process, and after a power cut it may be as it was some time ago, or gone. Several Spaces, of this process and others, may be open on one directory.
 func Open(path string, durable bool) (*Space, error) {
 	if path == "" {
 		return nil, fault.InvalidField("path", path, "name a directory")
@@ -131,7 +131,11 @@ func Replace(path string, data []byte, durable bool) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(tmp, path)
+		if durable {
+			err = os.Rename(tmp, path)
+		} else {
+			err = swap(tmp, path)
+		}
 	}
 	if err != nil {
 		_ = os.Remove(tmp)

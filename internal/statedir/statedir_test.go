@@ -181,6 +181,32 @@ func TestFileInTheWay(t *testing.T) {
 	require.ErrorContains(t, s.Do(func() error { return nil }), path)
 }
 
+// After a power cut a file may be there by name alone. Where documents are promised to outlive it, that is damage.
+func TestEmpty(t *testing.T) {
+	t.Parallel()
+	for _, durable := range []bool{false, true} {
+		dir := t.TempDir()
+		s, err := statedir.Open(dir, durable)
+		require.NoError(t, err)
+		defer s.Close()
+		docs := statedir.In[doc](s, "docs")
+		require.NoError(t, s.Do(func() error {
+			require.NoError(t, docs.Put("a", doc{N: 1}))
+			require.NoError(t, os.Truncate(filepath.Join(dir, "docs", "a.json"), 0))
+			_, found, err := docs.Get("a")
+			require.False(t, found)
+			require.Equal(t, durable, fault.Is(err, fault.Corrupt))
+			require.NoError(t, docs.Put("a", doc{N: 2}))
+			got, _, err := docs.Get("a")
+			require.Equal(t, 2, got.N)
+			names, readErr := os.ReadDir(filepath.Join(dir, "docs"))
+			require.NoError(t, readErr)
+			require.Len(t, names, 1, "nothing is left beside it")
+			return err
+		}))
+	}
+}
+
 // FuzzDocument: a file holds a document, or is refused by name and left as it is.
 func FuzzDocument(f *testing.F) {
 	f.Add([]byte(`{"format":1,"key":"a","doc":{"N":1}}`))
@@ -206,7 +232,7 @@ func FuzzDocument(f *testing.F) {
 				require.Equal(t, data, left)
 				return err
 			}
-			require.True(t, found)
+			require.Equal(t, len(data) > 0, found)
 			require.NoError(t, docs.Put("a", got))
 			again, _, err := docs.Get("a")
 			require.Equal(t, got, again)

@@ -56,6 +56,9 @@ func (t *Table[T]) Get(key string) (doc T, found bool, err error) {
 	if err != nil {
 		return doc, false, Explain(t.file(key), err)
 	}
+	if len(data) == 0 && !t.s.sync {
+		return doc, false, nil // its name reached the disk before a power cut, its content did not
+	}
 	doc, err = decode[T](key, data)
 	if err != nil {
 		return doc, false, fault.New(fault.Corrupt, "file %s is damaged: %w; restore it, or move it away to give up what it describes", t.file(key), err)
