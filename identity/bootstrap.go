@@ -14,6 +14,9 @@ type BootstrapOptions struct {
 	AdminPassword string
 	// Region of the cloud. "" means RegionOne.
 	Region string
+	// Reset is the way back in for who has locked himself out: admin gets AdminPassword, which is needed then, whatever he has, and
+	// loses all his tokens and what his options ask for besides a password; user, project and domain are enabled.
+	Reset bool
 }
 
 // Bootstrap sees to it that there are the domain Default, the project and user admin, the roles admin,
@@ -23,6 +26,9 @@ func (s *Service) Bootstrap(ctx context.Context, o BootstrapOptions) error {
 	if o.Region == "" {
 		o.Region = "RegionOne"
 	}
+	if o.Reset && o.AdminPassword == "" {
+		return fault.InvalidField("AdminPassword", "", "give the password that admin gets")
+	}
 	hash, err := s.hashPassword(ctx, o.AdminPassword)
 	if err != nil {
 		return err
@@ -30,13 +36,17 @@ func (s *Service) Bootstrap(ctx context.Context, o BootstrapOptions) error {
 	s = s.As(System())
 	return s.update(ctx, func(tx *store.Tx) error {
 		roleIDs := map[string]string{}
-		if there, err := projects.Has(tx, DefaultDomainID); err != nil {
-			return err
-		} else if !there {
+		d, err := projects.Get(tx, DefaultDomainID)
+		if fault.Is(err, fault.NotFound) {
 			s.emit(tx, "domain", "created", DefaultDomainID)
-			if err := projects.Insert(tx, &Project{ID: DefaultDomainID, IsDomain: true, Name: "Default", Description: "The default domain", Enabled: true}); err != nil {
-				return err
-			}
+			d = &Project{ID: DefaultDomainID, IsDomain: true, Name: "Default", Description: "The default domain", Enabled: true}
+			err = projects.Insert(tx, d)
+		}
+		if err == nil && o.Reset {
+			err = s.enable(tx, "domain", d)
+		}
+		if err != nil {
+			return err
 		}
 		if err := s.bootRoles(tx, roleIDs); err != nil {
 			return err
@@ -49,8 +59,32 @@ func (s *Service) Bootstrap(ctx context.Context, o BootstrapOptions) error {
 				return err
 			}
 		}
-		return s.bootAdmin(tx, roleIDs, hash)
+		return s.bootAdmin(tx, roleIDs, hash, o.Reset)
 	})
+}
+
+// enable enables a project or domain, immutable or not.
+func (s *Service) enable(tx *store.Tx, kind string, v *Project) error {
+	if v.Enabled {
+		return nil
+	}
+	v.Enabled = true
+	s.emit(tx, kind, "updated", v.ID)
+	return projects.Put(tx, v)
+}
+
+// resetAdmin lets a user in with a password, and nobody with what he had before.
+func (s *Service) resetAdmin(tx *store.Tx, u *User, hash string) (err error) {
+	if err := s.setPassword(tx, u.ID, hash); err != nil {
+		return err
+	}
+	u.Enabled = true
+	u.Options = u.Options.merge(Extra{"lock_password": []byte("null"), "multi_factor_auth_enabled": []byte("null")})
+	if u.Epoch, err = s.nextEpoch(tx); err != nil {
+		return err
+	}
+	s.emit(tx, "user", "updated", u.ID)
+	return users.Put(tx, u)
 }
 
 func (s *Service) bootRoles(tx *store.Tx, roleIDs map[string]string) error {
@@ -73,12 +107,15 @@ func (s *Service) bootRoles(tx *store.Tx, roleIDs map[string]string) error {
 	return nil
 }
 
-func (s *Service) bootAdmin(tx *store.Tx, roleIDs map[string]string, hash string) error {
+func (s *Service) bootAdmin(tx *store.Tx, roleIDs map[string]string, hash string, reset bool) error {
 	p, err := projects.Find(tx, "name", false, DefaultDomainID, "admin")
 	if fault.Is(err, fault.NotFound) {
 		p = &Project{ID: dashless(tx.NewID()), DomainID: DefaultDomainID, ParentID: DefaultDomainID, Name: "admin", Description: "Project of the cloud's administrators", Enabled: true}
 		s.emit(tx, "project", "created", p.ID)
 		err = projects.Insert(tx, p)
+	}
+	if err == nil && reset {
+		err = s.enable(tx, "project", p)
 	}
 	if err != nil {
 		return err
@@ -94,6 +131,8 @@ func (s *Service) bootAdmin(tx *store.Tx, roleIDs map[string]string, hash string
 			return err
 		}
 		err = users.Insert(tx, u)
+	} else if err == nil && reset {
+		err = s.resetAdmin(tx, u, hash)
 	}
 	if err != nil {
 		return err

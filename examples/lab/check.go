@@ -52,32 +52,41 @@ func check(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // checkAtRest checks a directory that no lab runs on. Nothing else is done there.
-func checkAtRest(ctx context.Context, dir string) (_ []cloud.Finding, err error) {
+func checkAtRest(ctx context.Context, dir string) (found []cloud.Finding, err error) {
 	if err := isLab(dir); err != nil {
 		return nil, err
 	}
+	err = atRest(ctx, dir, func(c *cloud.Cloud) error {
+		found, err = c.Check(ctx)
+		return err
+	})
+	return found, err
+}
+
+// atRest opens the store of a directory that no lab runs on, for something that asks no driver.
+func atRest(ctx context.Context, dir string, do func(c *cloud.Cloud) error) (err error) {
 	s, _, err := openStore(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// The drivers are asked nothing.
 	images, e1 := fakeimage.New(fakeimage.Options{})
 	networks, e2 := fakenetwork.New(fakenetwork.Options{})
 	if err := errors.Join(e1, e2); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return errors.Join(err, s.Close())
 	}
 	c, err := cloud.New(ctx, cloud.Options{Store: s, Images: images, Network: networks, Idle: true, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
-		return nil, errors.Join(err, s.Close())
+		return errors.Join(err, s.Close())
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	return c.Check(ctx)
+	return do(c)
 }
 
-// isLab refuses a directory in which no lab has been.
-func isLab(dir string) error {
+// isLab refuses a directory in which no lab has been, or which lacks what nobody can make again but the names given.
+func isLab(dir string, but ...string) error {
 	if _, err := os.Stat(filepath.Join(dir, "nubecula.db")); err != nil {
 		return fmt.Errorf("no lab has run on %s: %w; name its directory with -data", dir, err)
 	}
-	return complete(dir)
+	return complete(dir, but...)
 }

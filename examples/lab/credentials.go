@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // secrets are the passwords of the two users. The file passwords.json in the
@@ -25,33 +26,37 @@ func loadSecrets(dir string) (secrets, error) {
 	switch {
 	case err == nil:
 		if err := json.Unmarshal(text, &s); err != nil || s.Admin == "" || s.Demo == "" {
-			return s, fmt.Errorf("%s is damaged: restore it, or write {\"admin\": PASSWORD, \"demo\": PASSWORD} into it", path)
+			return s, fmt.Errorf("%s is damaged: restore it, write {\"admin\": PASSWORD, \"demo\": PASSWORD} into it, or have it made anew with new passwords (lab reset-admin)", path)
 		}
 		return s, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return s, err
 	}
-	text, err = json.Marshal(secrets{Admin: rand.Text(), Demo: rand.Text()})
-	if err != nil {
-		return s, err
-	}
-	if err := writeFile(path, string(text)+"\n", os.Link); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := keepSecrets(dir, secrets{Admin: rand.Text(), Demo: rand.Text()}, os.Link); err != nil && !errors.Is(err, fs.ErrExist) {
 		return s, err
 	}
 	return loadSecrets(dir) // another lab may have been first
 }
 
+func keepSecrets(dir string, s secrets, place func(from, to string) error) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, "passwords.json"), string(text)+"\n", place)
+}
+
 // complete refuses a data directory that has a database but lacks what is made before it, and what nobody can make again.
-func complete(dir string) error {
+func complete(dir string, but ...string) error {
 	if _, err := os.Lstat(filepath.Join(dir, "nubecula.db")); err != nil {
 		return nil
 	}
 	for name, without := range map[string]string{
 		"key":            "no secret in the database can be read without it",
-		"passwords.json": "openrc and clouds.yaml are written from it; it is {\"admin\": PASSWORD, \"demo\": PASSWORD}",
+		"passwords.json": "openrc and clouds.yaml are written from it; it is {\"admin\": PASSWORD, \"demo\": PASSWORD}; `lab reset-admin` makes it anew, with new passwords",
 	} {
 		path := filepath.Join(dir, name)
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && !slices.Contains(but, name) {
 			return fmt.Errorf("%s is missing: restore it from a backup; %s", path, without)
 		}
 	}

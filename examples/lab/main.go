@@ -15,6 +15,7 @@
 //	lab accept-removal ID.. has removed what the check gives as removable
 //	lab accept-loss HOST    says that the guests which a host lacks are lost
 //	lab host-gone HOST      says that a host never comes back
+//	lab reset-admin         gives the user admin a new password and all his rights, while none runs
 //	lab log-level [LEVEL]   tells or changes what is logged
 //
 // With -dry-run an accept-* or host-gone tells what would happen, and does nothing.
@@ -46,7 +47,7 @@ type subcommand func(ctx context.Context, args []string, out io.Writer) error
 func commands() map[string]subcommand {
 	return map[string]subcommand{
 		"health": health, "check": check, "backup": backup, "restore": restore, "log-level": logLevel,
-		"accept-store": acceptStore, "accept-removal": acceptRemoval, "accept-loss": acceptLoss, "host-gone": hostGone,
+		"accept-store": acceptStore, "accept-removal": acceptRemoval, "accept-loss": acceptLoss, "host-gone": hostGone, "reset-admin": resetAdmin,
 	}
 }
 
