@@ -22,6 +22,9 @@ func effects(ctx context.Context, w *world, want map[string]object) error {
 	}
 	r.add("calls of drivers", rep.Calls)
 	r.add("calls of drivers that were made to fail", rep.Faults)
+	for _, what := range []string{"Apply", "Change", "Remember"} {
+		r.add("effects in the backend: "+what, rep.Effects[what])
+	}
 	r.add("effects that came after their caller had gone", rep.Late)
 	r.checked("effects in the backend: second copies, behind a tombstone, done twice", total, rep.Violations)
 	r.mu.Lock()

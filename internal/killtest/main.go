@@ -5,7 +5,7 @@
 //	go run ./internal/killtest -boots N [-clients N] [-dir DIR]
 //
 // Modes: kill, the lab is killed with SIGKILL at random moments and started
-// again; full, its disk is full again and again (Linux, root); eio, calls of the
+// again, and what it left at half time is tried as a backup at the end; full, its disk is full again and again (Linux, root); eio, calls of the
 // store's driver fail as a broken disk lets them; clock, the clock jumps; replicas,
 // three of them share a PostgreSQL 15, which is started here, and each dies,
 // freezes or loses the database in turn, or the database restarts.
@@ -192,6 +192,7 @@ func test(ctx context.Context, cfg config, m mode, dir string, r *record) (err e
 	if err != nil {
 		return err
 	}
+	w.half = (cfg.kills + 1) / 2
 	defer func() { err = errors.Join(err, w.end()) }()
 	if err := m.prepare(ctx, w); err != nil {
 		return err
@@ -237,7 +238,10 @@ func test(ctx context.Context, cfg config, m mode, dir string, r *record) (err e
 	if err := errors.Join(ctx.Err(), w.stop()); err != nil {
 		return err
 	}
-	return verify(ctx, w)
+	if err := verify(ctx, w); err != nil || w.older == "" {
+		return err
+	}
+	return restored(ctx, w)
 }
 
 // suffer disturbs the control plane as often as asked for.

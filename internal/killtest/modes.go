@@ -42,7 +42,7 @@ func modes() []mode {
 }
 
 // kill ends the control plane and starts it again. Every third time or so, that comes while it is still starting.
-func kill(ctx context.Context, w *world, random *mrand.Rand, _ int) error {
+func kill(ctx context.Context, w *world, random *mrand.Rand, n int) error {
 	wait, what := 200+random.IntN(2300), "kills at work"
 	if random.IntN(3) == 0 {
 		wait, what = random.IntN(300), "kills just after a start"
@@ -54,6 +54,11 @@ func kill(ctx context.Context, w *world, random *mrand.Rand, _ int) error {
 		return err
 	}
 	w.record.count(what)
+	if n == w.half {
+		if err := w.keepOlder(); err != nil {
+			return err
+		}
+	}
 	return w.planes[0].start()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -34,7 +35,11 @@ type opened struct {
 
 func open(ctx context.Context, w *world) (o *opened, err error) {
 	o = &opened{hosts: map[string]computedriver.Hypervisor{}}
-	opt := cloud.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	var log io.Writer = os.Stderr
+	if w.log != nil {
+		log = w.log
+	}
+	opt := cloud.Options{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	key, err := store.KeyFile(filepath.Join(w.data, "key"))
 	if err != nil {
 		return nil, err

@@ -61,6 +61,11 @@ func verify(ctx context.Context, w *world) (err error) {
 	for _, f := range findings {
 		lines = append(lines, f.Service+": "+f.Text)
 	}
+	var held []string
+	if since, why := o.cloud.Held(); why != "" {
+		held = append(held, fmt.Sprintf("held since %s: %s", since.Format(time.RFC3339), why))
+	}
+	r.checked("the store is taken for an older one, as a backup", 1, held)
 	r.checked("cloud.Check: addresses, allocations, quota, indexes, references", 1, lines)
 	return nil
 }

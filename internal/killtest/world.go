@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -34,6 +35,11 @@ type world struct {
 
 	database *localpostgres.Server // of replicas; nil otherwise
 	proxies  []*proxy              // to it, one for each of planes
+
+	half  int    // of the times; then the mode kill keeps a backup
+	older string // directory of that; "" before
+
+	log io.Writer // of a cloud in this process; nil means standard error
 
 	password func() (string, error)                          // of user demo
 	driver   func(ctx context.Context) (store.Driver, error) // opens what the control plane left

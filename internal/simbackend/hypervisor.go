@@ -13,7 +13,7 @@ import (
 	"github.com/nubecula/cloud/fault"
 )
 
-// Hypervisor is a host of the simulated backend. It also is a computedriver.Rebooter, Consoler and Watcher.
+// Hypervisor is a host of the simulated backend. It also is a computedriver.Rebooter, Consoler, Rememberer and Watcher.
 type Hypervisor struct {
 	name string
 	link *link
@@ -125,6 +125,12 @@ func (h *Hypervisor) Reboot(ctx context.Context, r computedriver.Ref) error {
 func (h *Hypervisor) ConsoleOutput(ctx context.Context, r computedriver.Ref, max int) (out []byte, err error) {
 	err = h.call(ctx, "ConsoleOutput", console{r, max}, &out)
 	return out, err
+}
+
+// Remember keeps the greatest epoch of a Cloud.
+func (h *Hypervisor) Remember(ctx context.Context, cloud string, epoch int64) (newest int64, err error) {
+	err = h.call(ctx, "Remember", remember{cloud, epoch}, &newest)
+	return newest, err
 }
 
 // Watch calls f for changes on the host, whoever made them.

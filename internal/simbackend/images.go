@@ -11,7 +11,7 @@ import (
 	"github.com/nubecula/cloud/internal/statedir"
 )
 
-// Store is the image store of the simulated backend.
+// Store is the image store of the simulated backend. It also is an imagedriver.Rememberer.
 type Store struct {
 	link *link
 	end  closer
@@ -90,6 +90,15 @@ func (s *Store) Images(ctx context.Context) (out []imagedriver.Data, err error) 
 	}
 	err = s.link.call(ctx, "/image/Images", none{}, &out)
 	return out, err
+}
+
+// Remember keeps the greatest epoch of a Cloud.
+func (s *Store) Remember(ctx context.Context, cloud string, epoch int64) (newest int64, err error) {
+	if err := s.end.open(); err != nil {
+		return 0, err
+	}
+	err = s.link.call(ctx, "/image/Remember", remember{cloud, epoch}, &newest)
+	return newest, err
 }
 
 // Close ends the connection; data stays.

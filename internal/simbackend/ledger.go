@@ -188,12 +188,17 @@ func (l *ledger) unbind(port string, b networkdriver.Bind) {
 }
 
 // applied: a call of Apply succeeded.
-func (l *ledger) applied(network string) {
+func (l *ledger) applied(network string) { l.made("Apply", network) }
+
+// changed: a call of Change succeeded.
+func (l *ledger) changed(network string) { l.made("Change", network) }
+
+func (l *ledger) made(effect, network string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.effects["Apply"]++
+	l.effects[effect]++
 	if l.removed[network] {
-		l.violation("network %s was applied behind its tombstone", network)
+		l.violation("%s of network %s behind its tombstone", effect, network)
 	}
 }
 

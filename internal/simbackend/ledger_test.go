@@ -42,7 +42,8 @@ func TestViolations(t *testing.T) {
 			l.unbind("p", networkdriver.Bind{Host: "h", Generation: 1})
 			l.bound("p", networkdriver.Bind{Host: "h", Generation: 1})
 		}, "port p was bound to h with generation 1 behind"},
-		"apply": {func(l *ledger) { l.remove("n"); l.applied("n") }, "network n was applied behind its tombstone"},
+		"apply":  {func(l *ledger) { l.remove("n"); l.applied("n") }, "Apply of network n behind its tombstone"},
+		"change": {func(l *ledger) { l.remove("n"); l.changed("n") }, "Change of network n behind its tombstone"},
 	} {
 		l := newLedger()
 		c.do(l)

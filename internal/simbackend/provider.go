@@ -6,7 +6,7 @@ import (
 	"github.com/nubecula/cloud/network/networkdriver"
 )
 
-// Provider is the network of the simulated backend.
+// Provider is the network of the simulated backend. It also is a networkdriver.Rememberer and Changer.
 type Provider struct {
 	link *link
 	end  closer
@@ -25,6 +25,17 @@ func (p *Provider) call(ctx context.Context, method string, in, out any) error {
 // Apply keeps the topology.
 func (p *Provider) Apply(ctx context.Context, t networkdriver.Topology) error {
 	return p.call(ctx, "Apply", t, nil)
+}
+
+// Change changes the topology that is kept.
+func (p *Provider) Change(ctx context.Context, since int64, t networkdriver.Topology, gone []string) error {
+	return p.call(ctx, "Change", change{since, t, gone}, nil)
+}
+
+// Remember keeps the greatest epoch of a Cloud.
+func (p *Provider) Remember(ctx context.Context, cloud string, epoch int64) (newest int64, err error) {
+	err = p.call(ctx, "Remember", remember{cloud, epoch}, &newest)
+	return newest, err
 }
 
 // Remove takes the network away and leaves a tombstone.

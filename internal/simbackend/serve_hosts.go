@@ -94,6 +94,15 @@ func (s *Server) serveHosts() {
 			return err
 		})
 	})
+	handle(s, "/host/{host}/Remember", func(r *http.Request, a remember) (newest int64, err error) {
+		err = s.onHost(r, "Remember", a.Cloud, func(ctx context.Context, h *host) error {
+			if newest, err = h.fake.Remember(ctx, a.Cloud, a.Epoch); err == nil && a.Epoch > 0 {
+				s.ledger.count("Remember")
+			}
+			return err
+		})
+		return newest, err
+	})
 	handle(s, "/host/{host}/ConsoleOutput", func(r *http.Request, a console) (out []byte, err error) {
 		err = s.onHost(r, "ConsoleOutput", a.Ref.ID, func(ctx context.Context, h *host) error {
 			out, err = h.fake.ConsoleOutput(ctx, a.Ref, a.Max)

@@ -54,6 +54,15 @@ func (s *Server) serveImages() {
 		})
 		return out, err
 	})
+	handle(s, "/image/Remember", func(r *http.Request, a remember) (newest int64, err error) {
+		err = s.run(r, "image", "Remember", a.Cloud, func(ctx context.Context) error {
+			if newest, err = s.images.Remember(ctx, a.Cloud, a.Epoch); err == nil && a.Epoch > 0 {
+				s.ledger.count("Remember")
+			}
+			return err
+		})
+		return newest, err
+	})
 	handle(s, "/image/Images", func(r *http.Request, _ none) (out []imagedriver.Data, err error) {
 		err = s.run(r, "image", "Images", "", func(ctx context.Context) error {
 			out, err = s.images.Images(ctx)

@@ -12,6 +12,12 @@ type bind struct {
 	Bind networkdriver.Bind `json:"bind"`
 }
 
+type change struct {
+	Since    int64                  `json:"since"`
+	Topology networkdriver.Topology `json:"topology"`
+	Gone     []string               `json:"gone"`
+}
+
 func (s *Server) serveNetwork() {
 	handle(s, "/network/Apply", func(r *http.Request, t networkdriver.Topology) (none, error) {
 		return none{}, s.once(r, "network", "Apply", t.NetworkID, func(ctx context.Context) error {
@@ -21,6 +27,24 @@ func (s *Server) serveNetwork() {
 			}
 			return err
 		})
+	})
+	handle(s, "/network/Change", func(r *http.Request, a change) (none, error) {
+		return none{}, s.once(r, "network", "Change", a.Topology.NetworkID, func(ctx context.Context) error {
+			err := s.network.Change(ctx, a.Since, a.Topology, a.Gone)
+			if err == nil {
+				s.ledger.changed(a.Topology.NetworkID)
+			}
+			return err
+		})
+	})
+	handle(s, "/network/Remember", func(r *http.Request, a remember) (newest int64, err error) {
+		err = s.run(r, "network", "Remember", a.Cloud, func(ctx context.Context) error {
+			if newest, err = s.network.Remember(ctx, a.Cloud, a.Epoch); err == nil && a.Epoch > 0 {
+				s.ledger.count("Remember")
+			}
+			return err
+		})
+		return newest, err
 	})
 	handle(s, "/network/Remove", func(r *http.Request, id string) (none, error) {
 		return none{}, s.once(r, "network", "Remove", id, func(ctx context.Context) error {

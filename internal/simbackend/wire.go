@@ -14,6 +14,12 @@ import (
 	"github.com/nubecula/cloud/fault"
 )
 
+// remember are the arguments of Remember.
+type remember struct {
+	Cloud string `json:"cloud"`
+	Epoch int64  `json:"epoch"`
+}
+
 // failure is an error on its way to the client.
 type failure struct {
 	Code  fault.Code `json:"code"`
