@@ -145,7 +145,7 @@ func (d *Driver) build(ctx context.Context, s *session, g computedriver.Guest, b
 		return err
 	}
 	if f.config != "" {
-		if err := statedir.Replace(f.config, drive, true); err != nil {
+		if err := statedir.Replace(f.config, drive); err != nil {
 			return err
 		}
 	}

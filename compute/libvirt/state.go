@@ -114,7 +114,7 @@ func (s state) make(r record) error {
 	if err := errors.Join(os.RemoveAll(young), os.Mkdir(young, 0o711), os.Chmod(young, 0o711)); err != nil {
 		return err
 	}
-	if err := statedir.Replace(filepath.Join(young, "mark.json"), append(b, '\n'), true); err != nil {
+	if err := statedir.Replace(filepath.Join(young, "mark.json"), append(b, '\n')); err != nil {
 		return err
 	}
 	return install(young, s.guest(r.ID))
@@ -169,7 +169,7 @@ func atLeast(path string, n int64) (int64, error) {
 	if err != nil || old >= n {
 		return old, err
 	}
-	return n, statedir.Explain(path, statedir.Replace(path, []byte(strconv.FormatInt(n, 10)+"\n"), true))
+	return n, statedir.Explain(path, statedir.Replace(path, []byte(strconv.FormatInt(n, 10)+"\n")))
 }
 
 // remember keeps the greatest epoch of a cloud.
@@ -207,7 +207,7 @@ func (s state) take(r computedriver.Ref) error {
 	case r.Turn == last:
 		return nil
 	}
-	return statedir.Replace(path, []byte(strconv.FormatInt(r.Turn, 10)+"\n"), true)
+	return statedir.Replace(path, []byte(strconv.FormatInt(r.Turn, 10)+"\n"))
 }
 
 // install renames a finished file into place, for good.

@@ -371,5 +371,5 @@ func (s *Store) Remember(ctx context.Context, cloud string, epoch int64) (newest
 	if epoch <= newest {
 		return newest, nil
 	}
-	return epoch, statedir.Explain(path, statedir.Replace(path, []byte(strconv.FormatInt(epoch, 10)+"\n"), true))
+	return epoch, statedir.Explain(path, statedir.Replace(path, []byte(strconv.FormatInt(epoch, 10)+"\n")))
 }

@@ -117,9 +117,9 @@ func Explain(path string, err error) error {
 	return fault.New(fault.Internal, "%s cannot be used: %w", path, err)
 }
 
-// Replace makes the file hold data: the old content stays until the new is complete. Replacing one
+// Replace makes the file hold data, on the disk too: the old content stays until the new is complete. Replacing one
 // file from two places at once needs a lock.
-func Replace(path string, data []byte, durable bool) error {
+func Replace(path string, data []byte) error {
 	dir, name := filepath.Split(path)
 	tmp := filepath.Join(dir, ".new-"+name)
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -127,24 +127,17 @@ func Replace(path string, data []byte, durable bool) error {
 		return err
 	}
 	_, err = f.Write(data)
-	if err == nil && durable {
+	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		if durable {
-			err = os.Rename(tmp, path)
-		} else {
-			err = swap(tmp, path)
-		}
+		err = os.Rename(tmp, path)
 	}
 	if err != nil {
 		_ = os.Remove(tmp)
 		return err
 	}
-	if durable {
-		return SyncDir(dir)
-	}
-	return nil
+	return SyncDir(dir)
 }
 
 // SyncDir makes the directory's names durable.

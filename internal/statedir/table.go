@@ -95,10 +95,14 @@ func (t *Table[T]) Put(key string, doc T) error {
 	if err != nil {
 		return fault.New(fault.Internal, "encode %s: %w", key, err)
 	}
-	err = Replace(t.file(key), append(data, '\n'), t.s.sync)
+	replace := replaceQuickly
+	if t.s.sync {
+		replace = Replace
+	}
+	err = replace(t.file(key), append(data, '\n'))
 	if errors.Is(err, fs.ErrNotExist) { // the first document of this table
 		if err = os.MkdirAll(t.dir, 0o755); err == nil {
-			err = Replace(t.file(key), append(data, '\n'), t.s.sync)
+			err = replace(t.file(key), append(data, '\n'))
 		}
 		if err == nil && t.s.sync {
 			err = SyncDir(t.s.path)
