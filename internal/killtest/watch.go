@@ -18,26 +18,30 @@ const comeback = 2 * time.Minute
 const logLines = 15
 
 // watch asks every control plane again and again whether it is ready, until ctx ends. One that should be up and was not ready for
-// longer than limit is an error: whatever was done to it is over by then, and it must have come back by itself.
+// longer than limit, being killed and started again meanwhile or not, is an error: it must come back by itself.
 func (w *world) watch(ctx context.Context, limit time.Duration) error {
 	ask := &http.Client{Timeout: 5 * time.Second}
 	defer ask.CloseIdleConnections()
-	ready := make([]time.Time, len(w.planes)) // when each was last, or was taken down on purpose
-	for i := range ready {
-		ready[i] = time.Now()
-	}
+	waited := make([]time.Duration, len(w.planes)) // for each since it was ready last, while it should be up
+	last := time.Now()
 	for {
+		now := time.Now()
+		passed := now.Sub(last)
+		last = now
 		for i, p := range w.planes {
 			up, status := p.should()
 			why := readiness(ctx, ask, w.urls[i])
 			switch {
 			case ctx.Err() != nil:
 				return nil
-			case !up || why == "":
-				ready[i] = time.Now()
-			case time.Since(ready[i]) > limit:
+			case why == "":
+				waited[i] = 0
+			case up:
+				waited[i] += passed
+			}
+			if waited[i] > limit {
 				return fmt.Errorf("%s should be up and was not ready for %s: it %s, and %s; the end of %s:\n%s",
-					p.name, time.Since(ready[i]).Round(time.Second), status, why, p.log.Name(), p.tail(logLines))
+					p.name, waited[i].Round(time.Second), status, why, p.log.Name(), p.tail(logLines))
 			}
 		}
 		if sleep(ctx, 250*time.Millisecond) != nil {
