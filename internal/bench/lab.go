@@ -38,7 +38,7 @@ func buildLab(ctx context.Context, dir string) (string, error) {
 }
 
 // startLab runs the lab on a directory and returns once it has answered.
-func startLab(ctx context.Context, binary, dir string) (*lab, error) {
+func startLab(ctx context.Context, binary, dir string, hosts int) (*lab, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err

@@ -142,7 +142,7 @@ func (b *bench) prepare(ctx context.Context, profile string) (done func() error,
 		if err != nil {
 			return nil, err
 		}
-		shared, err = startLab(ctx, binary, b.sub("lab"))
+		shared, err = startLab(ctx, binary, b.sub("lab"), hosts)
 		return shared, err
 	})
 	stop := func() error {
