@@ -44,6 +44,16 @@ func (s *scrape) meters(m *meter.Meters) {
 		s.counter(s.d.requests, n, r.Service, r.Route.Route, strconv.Itoa(r.Status))
 	})
 	m.Latency.Each(func(r meter.Route, t *meter.Timer) { s.timer(s.d.requestSeconds, t, r.Service, r.Route) })
+	m.EachQueue(func(sort string, q *meter.Queue) {
+		waiting, running := q.Waiting.Load(), q.Running.Load()
+		s.gauge(s.d.slots, float64(q.Slots.Load()), sort)
+		s.gauge(s.d.here, float64(waiting), sort, "waiting")
+		s.gauge(s.d.here, float64(running), sort, "running")
+		s.gauge(s.d.here, float64(max(0, q.Here.Load()-waiting-running)), sort, "open") // they are not read at one instant
+		for i, reason := range meter.Refusals() {
+			s.counter(s.d.refused, q.Refused[i].Load(), sort, reason)
+		}
+	})
 	m.Ended.Each(func(e meter.Ended, n int64) { s.counter(s.d.ended, n, e.Kind, e.State) })
 	m.Steps.Each(func(p meter.Step, t *meter.Timer) {
 		s.timer(s.d.stepSeconds, t, p.Kind, p.Step, map[bool]string{false: "do", true: "undo"}[p.Undo], p.Code)

@@ -4,7 +4,7 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // descriptions are all metrics: name, help, labels.
 type descriptions struct {
-	requests, requestSeconds                                   *prometheus.Desc
+	requests, requestSeconds, here, slots, refused             *prometheus.Desc
 	operations, ended, stepSeconds                             *prometheus.Desc
 	queued, running, waiting, abandoned                        *prometheus.Desc
 	updates, commits, conflicts, unknown, events, commitSecond *prometheus.Desc
@@ -21,6 +21,9 @@ func newDescriptions() *descriptions {
 	return &descriptions{
 		requests:       d("api_requests_total", "API calls answered, by service, route (method and path pattern) and HTTP status.", "service", "route", "status"),
 		requestSeconds: d("api_request_duration_seconds", "Time from an API call's arrival to its answer, in seconds.", "service", "route"),
+		here:           d("api_calls", "API calls that are here now, by sort (reads, writes, logins, streams) and state: waiting (for their turn), running (at work), open (their body is being read, or their answer sent).", "sort", "state"),
+		slots:          d("api_slots", "API calls of a sort that may be at work at once.", "sort"),
+		refused:        d("api_refused_total", "API calls turned away before anything was done, by sort and reason: owner (its project, user or address has too many here), all (all together have), patience (not its turn in time), left (its client went while it waited), bodies (other calls' bodies fill the memory for them).", "sort", "reason"),
 
 		operations:  d("operations", "Operations that have not ended, by kind, state (pending, running, undoing) and step under way.", "kind", "state", "step"),
 		ended:       d("operations_ended_total", "Operations ended in this process, by kind and state (done, failed, canceled).", "kind", "state"),
@@ -54,7 +57,7 @@ func newDescriptions() *descriptions {
 
 // all lists them.
 func (d *descriptions) all() []*prometheus.Desc {
-	return []*prometheus.Desc{d.requests, d.requestSeconds, d.operations, d.ended, d.stepSeconds, d.queued, d.running, d.waiting, d.abandoned,
+	return []*prometheus.Desc{d.requests, d.requestSeconds, d.here, d.slots, d.refused, d.operations, d.ended, d.stepSeconds, d.queued, d.running, d.waiting, d.abandoned,
 		d.updates, d.commits, d.conflicts, d.unknown, d.events, d.commitSecond, d.calls, d.hosts, d.vcpus, d.vcpusUsed, d.memory, d.memoryUsed,
 		d.disk, d.diskUsed, d.replicas, d.failed}
 }

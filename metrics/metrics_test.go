@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/fault/inject"
 	"github.com/nubecula/cloud/metrics"
+	"github.com/nubecula/cloud/openstack"
 )
 
 // scrape returns the text of all metrics and the values of those series that are the cloud's.
@@ -104,6 +106,54 @@ func TestNumbersMove(t *testing.T) {
 		if strings.HasPrefix(p.Metric, "nubecula_") { // the others are the client library's own
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
+	}
+}
+
+// TestQueues: what waits, is at work or is sent, and what was refused.
+func TestQueues(t *testing.T) {
+	t.Parallel()
+	env := cloudtest.New(t)
+	server := httptest.NewServer(openstack.Handler(env.Cloud, &openstack.Options{Writes: 3, Waiting: 1}))
+	defer server.Close()
+	token := env.DemoToken()
+	post := func(body io.Reader) int {
+		req, err := http.NewRequest("POST", server.URL+"/compute/v2.1/os-keypairs", body)
+		require.NoError(t, err)
+		req.Header.Set("X-Auth-Token", token)
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	_, before := scrape(t, env)
+	calls := func(state string) string { return `nubecula_api_calls{sort="writes",state="` + state + `"}` }
+	refused := func(reason string) string { return `nubecula_api_refused_total{reason="` + reason + `",sort="writes"}` }
+	require.Zero(t, before[calls("open")])
+	require.Contains(t, before, refused("owner"), "it is there before the first, so that a rate sees that one")
+
+	body, client := io.Pipe()
+	done := make(chan int)
+	go func() { done <- post(body) }()
+	_, err := client.Write([]byte(`{"keypair": {"name"`)) // the client has begun; whether the server has a ticket for it
+	require.NoError(t, err)
+	for {
+		if _, now := scrape(t, env); now[calls("open")] == 1 { // is seen here
+			break
+		}
+	}
+	require.Equal(t, http.StatusTooManyRequests, post(strings.NewReader(`{"keypair": {"name": "two"}}`)))
+	_, now := scrape(t, env)
+	require.Equal(t, 1.0, now[refused("owner")])
+	require.Equal(t, 0.0, now[refused("patience")])
+	require.Equal(t, 0.0, now[calls("waiting")]+now[calls("running")])
+	require.Contains(t, []float64{3, 3 + 16}, now[`nubecula_api_slots{sort="writes"}`], "of this handler, and of the one that gave out the token")
+	_, err = client.Write([]byte(`: "one"}}`))
+	require.NoError(t, err)
+	require.NoError(t, client.Close())
+	require.Equal(t, http.StatusOK, <-done)
+	for now[calls("open")] > 0 { // the ticket is given back behind the answer
+		_, now = scrape(t, env)
 	}
 }
 

@@ -17,6 +17,11 @@ type Meters struct {
 	Steps    Timers[Step]      // attempts at steps of operations
 	Ended    Counters[Ended]   // operations
 	Calls    Timers[Call]      // calls of drivers
+
+	queues struct { // by sort of calls
+		mu sync.RWMutex
+		m  map[string]*Queue
+	}
 }
 
 // Route is a call of an API.

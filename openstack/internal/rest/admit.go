@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/internal/meter"
 )
 
 // Limits bound what is at work and what waits at once. Zero fields take defaults.
@@ -52,11 +54,14 @@ func (l *Limits) complete() {
 // pools are those of a Frame.
 type pools struct{ reads, writes, logins, streams *pool }
 
-func (l *Limits) pools(k clock.Clock) pools {
-	make := func(slots, share int) *pool {
-		return &pool{clock: k, slots: slots, share: max(1, share), each: l.Waiting, all: 8 * l.Waiting, owners: map[string]*owner{}}
+func (l *Limits) pools(k clock.Clock, m *meter.Meters) pools {
+	make := func(sort string, slots, share int) *pool {
+		q := m.Queue(sort)
+		q.Slots.Add(int64(slots))
+		return &pool{clock: k, slots: slots, share: max(1, share), each: l.Waiting, all: 8 * l.Waiting, owners: map[string]*owner{}, meter: q}
 	}
-	return pools{reads: make(l.Reads, l.Reads/2), writes: make(l.Writes, l.Writes*3/4), logins: make(l.Logins, l.Logins), streams: make(l.Streams, l.Streams/2)}
+	return pools{reads: make("reads", l.Reads, l.Reads/2), writes: make("writes", l.Writes, l.Writes*3/4), logins: make("logins", l.Logins, l.Logins),
+		streams: make("streams", l.Streams, l.Streams/2)}
 }
 
 // of returns the pool of a route and the owner whom a call counts for; nil for what is too small to count.
@@ -94,6 +99,7 @@ type pool struct {
 	share int // of them one owner may have
 	each  int // tickets of one owner
 	all   int // tickets of all
+	meter *meter.Queue
 
 	mu      sync.Mutex
 	owners  map[string]*owner
@@ -130,14 +136,17 @@ func (p *pool) enter(who string) (*ticket, error) {
 	}
 	switch {
 	case o.tickets >= p.each:
+		p.meter.Refused[meter.OwnersLimit].Add(1)
 		return nil, refuse(http.StatusTooManyRequests, p.delay(o),
 			"there are "+strconv.Itoa(o.tickets)+" other calls of yours here, which is the most at once: wait for their answers, and try again after a pause")
 	case p.tickets >= p.all:
+		p.meter.Refused[meter.AllLimit].Add(1)
 		return nil, refuse(http.StatusServiceUnavailable, p.delay(o), "the service has as many calls as it can take: nothing has happened, try again after a pause")
 	}
 	p.owners[who] = o
 	o.tickets++
 	p.tickets++
+	p.meter.Here.Add(1)
 	return &ticket{p: p, o: o, turn: make(chan struct{})}, nil
 }
 
@@ -157,6 +166,7 @@ func (t *ticket) wait(ctx context.Context, patience time.Duration) error {
 		t.p.turns = append(t.p.turns, t.o)
 	}
 	t.o.line = append(t.o.line, t)
+	t.p.meter.Waiting.Add(1)
 	t.p.serve()
 	t.p.mu.Unlock()
 	select {
@@ -164,6 +174,7 @@ func (t *ticket) wait(ctx context.Context, patience time.Duration) error {
 		return nil
 	default:
 	}
+	client := ctx
 	ctx, cancel := clock.WithTimeout(ctx, t.p.clock, patience)
 	defer cancel()
 	select {
@@ -177,6 +188,11 @@ func (t *ticket) wait(ctx context.Context, patience time.Duration) error {
 		return nil
 	}
 	t.p.quit(t)
+	if client.Err() != nil && !errors.Is(context.Cause(client), context.DeadlineExceeded) {
+		t.p.meter.Refused[meter.Left].Add(1)
+	} else {
+		t.p.meter.Refused[meter.Patience].Add(1)
+	}
 	return refuse(http.StatusServiceUnavailable, t.p.delay(t.o), "it was not this call's turn within the time that a call waits: nothing has happened, try again after a pause")
 }
 
@@ -196,6 +212,8 @@ func (p *pool) serve() {
 		}
 		o.working++
 		p.working++
+		p.meter.Waiting.Add(-1)
+		p.meter.Running.Add(1)
 		t.slot, t.began = true, p.clock.Mono()
 		close(t.turn)
 	}
@@ -203,6 +221,7 @@ func (p *pool) serve() {
 
 // quit takes a ticket out of its line.
 func (p *pool) quit(t *ticket) {
+	p.meter.Waiting.Add(-1)
 	for i, other := range t.o.line {
 		if other == t {
 			t.o.line = append(t.o.line[:i:i], t.o.line[i+1:]...)
@@ -236,6 +255,7 @@ func (t *ticket) free() {
 	t.slot = false
 	t.o.working--
 	t.p.working--
+	t.p.meter.Running.Add(-1)
 	t.p.mean += (t.p.clock.Mono() - t.began - t.p.mean) / 8
 	t.p.serve()
 }
@@ -253,6 +273,7 @@ func (t *ticket) leave() {
 	t.free()
 	t.left = true
 	t.p.tickets--
+	t.p.meter.Here.Add(-1)
 	if t.o.tickets--; t.o.tickets == 0 {
 		delete(t.p.owners, t.o.name)
 	}
@@ -269,6 +290,9 @@ func (c *call) takeBody(limit int64) error {
 	}
 	if c.f.bodies.Add(n) > c.f.Limits.Bodies && n > 0 {
 		c.f.bodies.Add(-n)
+		if c.ticket != nil {
+			c.ticket.p.meter.Refused[meter.Bodies].Add(1)
+		}
 		return refuse(http.StatusServiceUnavailable, 1, "the bodies of other calls fill the memory for them: nothing has happened, try again after a pause")
 	}
 	c.body = n

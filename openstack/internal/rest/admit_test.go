@@ -13,10 +13,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/internal/meter"
 )
 
 func newPool(k clock.Clock, slots, share, each, all int) *pool {
-	return &pool{clock: k, slots: slots, share: share, each: each, all: all, owners: map[string]*owner{}}
+	return &pool{clock: k, slots: slots, share: share, each: each, all: all, owners: map[string]*owner{}, meter: &meter.Queue{}}
+}
+
+// numbers are what the meters tell of a pool: here, waiting, running.
+func numbers(p *pool) [3]int64 {
+	return [3]int64{p.meter.Here.Load(), p.meter.Waiting.Load(), p.meter.Running.Load()}
 }
 
 func testClock() *clock.Manual { return clock.NewManual(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)) }
@@ -89,6 +95,7 @@ func TestOwnersTakeTurns(t *testing.T) {
 	at.leave()
 	require.Empty(t, p.owners)
 	require.Zero(t, p.tickets+p.working+len(p.turns))
+	require.Equal(t, [3]int64{}, numbers(p), "and its numbers with it")
 }
 
 func TestPoolRefuses(t *testing.T) {
@@ -110,6 +117,9 @@ func TestPoolRefuses(t *testing.T) {
 	require.Equal(t, 429, statusOf(err))
 	_, err = p.enter("c")
 	require.NoError(t, err)
+	require.EqualValues(t, 2, p.meter.Refused[meter.OwnersLimit].Load())
+	require.EqualValues(t, 1, p.meter.Refused[meter.AllLimit].Load())
+	require.Equal(t, [3]int64{5, 0, 0}, numbers(p))
 }
 
 func TestPatience(t *testing.T) {
@@ -130,13 +140,31 @@ func TestPatience(t *testing.T) {
 		}
 		runtime.Gosched()
 	}
+	require.Equal(t, [3]int64{2, 1, 1}, numbers(p))
 	k.Advance(10 * time.Second)
 	require.Equal(t, 503, statusOf(<-failed))
+	require.Equal(t, [3]int64{2, 0, 1}, numbers(p))
 	second.leave()
 	first.yield()
 	require.Zero(t, p.working+len(p.turns), "who has given up is in no line")
 	first.leave()
 	require.Empty(t, p.owners)
+	require.EqualValues(t, 1, p.meter.Refused[meter.Patience].Load())
+
+	held := p.put(t, "a")
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	third, err := p.enter("b")
+	require.NoError(t, err)
+	require.Error(t, third.wait(gone, time.Hour))
+	require.EqualValues(t, 1, p.meter.Refused[meter.Left].Load())
+	late, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	require.Error(t, third.wait(late, time.Hour))
+	require.EqualValues(t, 2, p.meter.Refused[meter.Patience].Load(), "its own time was over")
+	third.leave()
+	held.leave()
+	require.Equal(t, [3]int64{}, numbers(p))
 }
 
 func TestShare(t *testing.T) {
@@ -200,4 +228,5 @@ func TestPoolNeverOverfull(t *testing.T) {
 	calls.Wait()
 	require.Empty(t, p.owners)
 	require.Zero(t, p.tickets+p.working+len(p.turns))
+	require.Equal(t, [3]int64{}, numbers(p), "and its numbers with it")
 }

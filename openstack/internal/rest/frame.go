@@ -89,7 +89,7 @@ func New(c Config) (*Frame, error) {
 	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme == "" || u.Host == "") {
 		errs = append(errs, fault.InvalidField("PublicURL", c.PublicURL, "it must be a URL such as https://cloud.example:8774"))
 	}
-	f := &Frame{Config: c, store: c.Store, pools: c.Limits.pools(c.Clock)}
+	f := &Frame{Config: c, store: c.Store, pools: c.Limits.pools(c.Clock, c.Meters)}
 	for i := range c.APIs {
 		api := &c.APIs[i]
 		m, ok := mounts[api.Service]
