@@ -67,6 +67,7 @@ func sections() []section {
 		{"scheduler", decisions},
 		{"placement", placements},
 		{"overload", overload},
+		{"backup", backups},
 		{"resident", memories},
 		{"flat", flat},
 	}

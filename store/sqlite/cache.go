@@ -48,6 +48,13 @@ func (c *cache) get(kind, id string, at int64) (store.Doc, bool) {
 	return e.doc, ok && e.since <= at
 }
 
+// at is the number of the newest commit.
+func (c *cache) at() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.newest
+}
+
 // fill adds what a reader pinned to commit `at` found, unless a newer commit may have changed it.
 func (c *cache) fill(doc store.Doc, at int64) {
 	c.mu.Lock()
