@@ -196,11 +196,7 @@ func (l *lookup) of(tx *store.Tx, v *Server) (addresses []Address, groups []stri
 		}
 		for _, id := range p.SecurityGroups {
 			name, err := once(l.groups, id, func() (string, error) {
-				g, err := l.net.GetSecurityGroup(tx.Context(), id)
-				if err != nil {
-					return "", err
-				}
-				return g.Name, nil
+				return l.net.SecurityGroupName(tx.Context(), id)
 			})
 			if err != nil {
 				return nil, nil, err

@@ -104,6 +104,18 @@ func (s *Service) GetSecurityGroup(ctx context.Context, id string) (g *SecurityG
 	return g, err
 }
 
+// SecurityGroupName is GetSecurityGroup for its name alone, which reads no rules.
+func (s *Service) SecurityGroupName(ctx context.Context, id string) (name string, err error) {
+	err = s.store.View(ctx, func(tx *store.Tx) error {
+		g, err := s.group(tx, "network:security_group:get", id)
+		if err == nil {
+			name = g.Name
+		}
+		return err
+	})
+	return name, err
+}
+
 // ListSecurityGroups returns the groups that a filter selects and the principal may see, oldest first,
 // with their rules. The default group of the principal's project is among them, and made if need be.
 func (s *Service) ListSecurityGroups(ctx context.Context, f SecurityGroupFilter) (out []*SecurityGroup, err error) {
