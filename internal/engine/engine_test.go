@@ -307,6 +307,28 @@ func TestRetreatTakesTheNextPlace(t *testing.T) {
 	r.consistent(p, "x")
 }
 
+// TestFullStoreIsWaitedFor: a step whose effect wrote to a full store has not failed, however often, and no other place is tried.
+func TestFullStoreIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, false)
+	times, undone := 0, false
+	r.w.hook = func(call string, n int) error {
+		times++
+		undone = undone || call == "undo a"
+		if call == "a" && times <= 30 && !undone {
+			return &fault.Error{Code: fault.Exhausted, Msg: "its disk is full", Err: store.ErrFull}
+		}
+		return nil
+	}
+	p := r.start(engine.Options{})
+	p.submit(t, "x")
+	settle(t, r.clock, p)
+	require.Equal(t, "readyp1", r.status(p, "x"))
+	require.False(t, undone)
+	require.Greater(t, times, 30)
+	r.consistent(p, "x")
+}
+
 // Every call of a driver fails once: before its effect, after it, for good, or not at all but too late.
 func TestEachCallFails(t *testing.T) {
 	t.Parallel()

@@ -128,6 +128,9 @@ func (e *Engine) forward(t *task, k *kind, op *operation.Operation) (*operation.
 			if e.ctx.Err() != nil {
 				return nil, e.ctx.Err()
 			}
+			if errors.Is(err, store.ErrFull) { // Do wrote something: it is the store that has no room, not what the step works on
+				return nil, err
+			}
 			return e.fail(k, op, x, err)
 		}
 	}

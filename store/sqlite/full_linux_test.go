@@ -91,6 +91,18 @@ func left(t *testing.T, path, disk string) (to string, filler *os.File) {
 	return to, filler
 }
 
+// grown is left of a database whose log makes the file grow by 300 KiB.
+func grown(t *testing.T, disk string) (to string, filler *os.File, size int64) {
+	t.Helper()
+	path := made(t)
+	s := newStore(t, openFile(t, path, nil))
+	require.NoError(t, put(s, "large", strings.Repeat("x", 300<<10)))
+	to, filler = left(t, path, disk)
+	st, err := filler.Stat()
+	require.NoError(t, err)
+	return to, filler, st.Size()
+}
+
 // TestOpenOnFullDisk: without a byte of room a log that changes what the file has is moved into it.
 func TestOpenOnFullDisk(t *testing.T) {
 	t.Parallel()
@@ -117,10 +129,7 @@ func TestOpenOnFullDisk(t *testing.T) {
 func TestOpenOnFullDiskNeeds(t *testing.T) {
 	t.Parallel()
 	onSmallDisk(t, "4m", func(small string) {
-		path := made(t)
-		s := newStore(t, openFile(t, path, nil))
-		require.NoError(t, put(s, "large", strings.Repeat("x", 300<<10)))
-		to, filler := left(t, path, small)
+		to, filler, size := grown(t, small)
 		before := snapshot(t, small)
 		_, err := sqlite.Open(to, nil)
 		require.True(t, fault.Is(err, fault.Exhausted), "%v", err)
@@ -132,10 +141,8 @@ func TestOpenOnFullDiskNeeds(t *testing.T) {
 		require.GreaterOrEqual(t, bytes, int64(300<<10))
 		require.Equal(t, before[to+"-wal"], snapshot(t, small)[to+"-wal"], "the log is whole")
 
-		st, err := filler.Stat()
-		require.NoError(t, err)
-		require.NoError(t, filler.Truncate(st.Size()-bytes))
-		s = newStore(t, openFile(t, to, nil))
+		require.NoError(t, filler.Truncate(size-bytes))
+		s := newStore(t, openFile(t, to, nil))
 		require.Len(t, get(t, s, "large"), 300<<10)
 		require.NoError(t, put(s, "after", "the store works on"))
 	})
@@ -145,16 +152,11 @@ func TestOpenOnFullDiskNeeds(t *testing.T) {
 func TestReadOnFullDisk(t *testing.T) {
 	t.Parallel()
 	onSmallDisk(t, "4m", func(small string) {
-		path := made(t)
-		s := newStore(t, openFile(t, path, nil))
-		require.NoError(t, put(s, "large", strings.Repeat("x", 300<<10)))
-		to, filler := left(t, path, small)
-		st, err := filler.Stat()
-		require.NoError(t, err)
-		require.NoError(t, filler.Truncate(st.Size()-36<<10)) // for the index, and the lock's page
-		s = newStore(t, openFile(t, to, nil))
+		to, filler, size := grown(t, small)
+		require.NoError(t, filler.Truncate(size-36<<10)) // for the index, and the lock's page
+		s := newStore(t, openFile(t, to, nil))
 		require.Len(t, get(t, s, "large"), 300<<10)
-		err = put(s, "more", strings.Repeat("x", 10<<10))
+		err := put(s, "more", strings.Repeat("x", 10<<10))
 		require.ErrorIs(t, err, store.ErrFull)
 		require.Len(t, get(t, s, "large"), 300<<10)
 		require.NoError(t, filler.Truncate(0))
