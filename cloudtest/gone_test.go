@@ -9,6 +9,7 @@ import (
 	"github.com/nubecula/cloud/compute"
 	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/fault/inject"
 	"github.com/nubecula/cloud/identity"
 	"github.com/nubecula/cloud/network"
 )
@@ -149,11 +150,19 @@ func TestHostGone(t *testing.T) {
 	b.Check()
 	require.Empty(t, b.rules())
 	require.Equal(t, HostName(1-b.at), b.Server(b.booted()).Host, "it takes no new servers")
+	calm := b.Fail(inject.Rule{Driver: b.name, Method: "Undefine", Err: fault.New(fault.Unavailable, "the disk is busy")})
+	b.remove(kept)
+	b.Reconcile()
+	require.Equal(t, 1, copies(t, b.Env, kept))
+	require.Equal(t, 1, b.ports(kept), "its guest runs on the host that is back, and uses its address")
+	calm()
+	b.Reconcile()
+	require.Zero(t, copies(t, b.Env, kept))
+	require.Zero(t, b.ports(kept))
 	no := false
 	h, err := b.Admin().Compute.UpdateHost(b.ctx(), b.name, compute.UpdateHost{ForcedDown: &no})
 	b.must(err)
 	require.True(t, h.Gone.IsZero() && h.Up)
-	b.remove(kept)
 	b.NoLeaks()
 	b.Check()
 }

@@ -89,18 +89,19 @@ func (c *core) notGone(tx *store.Tx, h *Host) error {
 	if !h.SeenAt.IsZero() {
 		last = "its last heartbeat was at " + h.SeenAt.UTC().Format(time.RFC3339)
 	}
-	return (&fault.Error{Code: fault.Conflict, Kind: "host", ID: h.ID, Msg: fmt.Sprintf("%s cannot be declared gone: %s, and it must have been silent for %s while this process listened; "+
+	return &fault.Error{Code: fault.Conflict, Kind: "host", ID: h.ID, Msg: fmt.Sprintf("%s cannot be declared gone: %s, and it must have been silent for %s while this process listened; "+
 		"if it works, disable it for new servers and delete those that it has; if its machine is lost, see that it has no power, and say so again at %s",
-		h.Name, last, c.opt.DownAfter, tx.Now().Add(c.opt.DownAfter-silence).UTC().Format(time.RFC3339))})
+		h.Name, last, c.opt.DownAfter, tx.Now().Add(c.opt.DownAfter-silence).UTC().Format(time.RFC3339))}
 }
 
-// free reports whether a host was declared gone, so that what its servers have is given back at once. Nothing is while the store is held.
+// free reports whether a host was declared gone and is silent, so that what its servers have is given back at once. Nothing is
+// while the store is held, nor while the host answers after all: its guests run, and use their addresses.
 func (c *core) free(tx *store.Tx, hostID string) (bool, error) {
 	h, err := hosts.Get(tx, hostID)
 	if fault.Is(err, fault.NotFound) {
 		return false, nil
 	}
-	return err == nil && !h.Gone.IsZero() && c.opt.Witness.Held() == nil, err
+	return err == nil && !h.Gone.IsZero() && c.silence(h, tx.LeaseNow()) > c.opt.DownAfter && c.opt.Witness.Held() == nil, err
 }
 
 // closeGone does what is left to do for hosts that were declared gone. It gives up at the first error; the next round tries again.

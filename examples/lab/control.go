@@ -89,6 +89,18 @@ func dial(ctx context.Context, dir string) (*control, error) {
 	return c, conn.Close()
 }
 
+// ended is nil when no lab runs on a directory.
+func ended(ctx context.Context, dir string) error {
+	_, err := dial(ctx, dir)
+	switch {
+	case err == nil:
+		return fmt.Errorf("a lab runs on %s: end it first", dir)
+	case errors.Is(err, errNotRunning):
+		return nil
+	}
+	return err
+}
+
 // ask makes a call and decodes its answer, a success or one of the other statuses given, into out.
 func (c *control) ask(ctx context.Context, method, path string, body, out any, also ...int) error {
 	text, err := json.Marshal(body)

@@ -18,10 +18,7 @@ func restore(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	switch _, err := dial(ctx, dir); {
-	case err == nil:
-		return fmt.Errorf("a lab runs on %s: end it first", dir)
-	case !errors.Is(err, errNotRunning):
+	if err := ended(ctx, dir); err != nil {
 		return err
 	}
 	key := filepath.Join(dir, "key")
