@@ -150,9 +150,12 @@ func TestBrake(t *testing.T) {
 		ids[i] = l.Boot(fmt.Sprint("again", i))
 	}
 	l.Settle()
+	atOnce := l.Fail(inject.Rule{Method: "Guests"}) // nobody looks in between
 	for _, v := range ids {
 		l.LoseGuest(v)
 	}
+	l.Settle()
+	atOnce()
 	l.Reconcile()
 	require.Equal(t, compute.StatusActive, l.Server(ids[0]).Status(), "too many are missing")
 	require.Len(t, l.rules()["guest-missing"], 4)
