@@ -10,11 +10,14 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/id"
+	"github.com/nubecula/cloud/internal/statedir"
 )
 
 const gib = 1 << 30
@@ -24,7 +27,11 @@ func (o Options) makeRoot(ctx context.Context, d computedriver.Disk, base, path 
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	temp := path + ".new"
+	if err := removeTemps(path); err != nil {
+		return statedir.Explain(path, err)
+	}
+	// Its own name each time: a process that was killed may have left a qemu-img behind, which locks the file it writes.
+	temp := path + "." + id.Random() + tempSuffix
 	args := []string{"create", "-q", "-f", "qcow2"}
 	size := d.SizeGiB * gib
 	if base != "" {
@@ -46,12 +53,29 @@ func (o Options) makeRoot(ctx context.Context, d computedriver.Disk, base, path 
 		args = append(args, "-b", base, "-F", format)
 	}
 	if _, err := o.qemuImg(ctx, append(args, temp, strconv.FormatInt(size, 10))...); err != nil {
+		_ = os.Remove(temp)
 		return err
 	}
 	if err := errors.Join(os.Chmod(temp, 0o600), syncPath(temp)); err != nil {
 		return err
 	}
 	return install(temp, path)
+}
+
+const tempSuffix = ".new"
+
+// removeTemps removes what calls of makeRoot left that were cut off. Whoever still writes to one of them writes to a file without a name.
+func removeTemps(path string) error {
+	dir, name := filepath.Split(path)
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), name+".") && strings.HasSuffix(e.Name(), tempSuffix) {
+			if gone := os.Remove(filepath.Join(dir, e.Name())); !errors.Is(gone, fs.ErrNotExist) {
+				err = errors.Join(err, gone)
+			}
+		}
+	}
+	return err
 }
 
 // inspect returns the size of the disk that an image holds. An image that refers to other files is

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"
@@ -313,6 +314,16 @@ func TestRootDisk(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, os.SameFile(before, after))
 	}
+	cutOff, err := os.Create(path("locked.new")) // a killed process left a qemu-img behind, which is at it still
+	require.NoError(t, err)
+	defer cutOff.Close()
+	require.NoError(t, unix.FcntlFlock(cutOff.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}))
+	require.NoError(t, o.makeRoot(t.Context(), computedriver.Disk{SizeGiB: 1}, "", path("locked")))
+	require.FileExists(t, path("locked"))
+	left, err := filepath.Glob(path("*.new"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+
 	o.QemuImg = "no-such-program"
 	err = o.makeRoot(t.Context(), computedriver.Disk{SizeGiB: 1}, "", path("none"))
 	require.True(t, fault.Is(err, fault.Unsupported), "%v", err)
