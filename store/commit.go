@@ -105,6 +105,10 @@ func (s *Store) take(j *job, t turn) {
 	tx, err := s.run(j, t.group)
 	for range s.opt.Rerun {
 		again, err2 := s.run(j, t.group)
+		if errors.Is(errors.Join(err, err2), ErrConflict) { // the group runs again
+			j.err = ErrConflict
+			return
+		}
 		if (err == nil) != (err2 == nil) {
 			j.err = fault.New(fault.Internal, "an Update closure is not pure: it returned %v, then %v", err, err2)
 			return
@@ -238,6 +242,11 @@ func (s *Store) attempt(group []*job) (wrote bool, err error) {
 		}
 		if j.err == nil {
 			all.merge(j.tx)
+		}
+	}
+	for _, j := range group {
+		if errors.Is(j.err, ErrConflict) { // a read met it; the rest of the group may have seen two states as well
+			return false, ErrConflict
 		}
 	}
 	b, err := all.batch()

@@ -66,7 +66,7 @@ X
 cloud=$(virsh -q -c "$uri" dumpxml "$vm2" | sed -n "s/.*nubecula:guest.* cloud=['\"]\([^'\"]*\)['\"].*/\1/p")
 virsh -q -c "$uri" define /dev/stdin >/dev/null <<X
 <domain type="qemu"><name>nubecula-$stranger</name><uuid>$stranger</uuid><memory unit="MiB">64</memory><os><type>hvm</type></os>
-<metadata><nubecula:guest xmlns:nubecula="https://github.com/nubecula/cloud/guest/1" cloud="$cloud" id="$stranger" generation="1" epoch="1" name="stranger"/></metadata></domain>
+<metadata><nubecula:guest xmlns:nubecula="https://github.com/nubecula/cloud/guest/1" cloud="$cloud" id="$stranger" generation="1" epoch="0" name="stranger"/></metadata></domain>
 X
 before=$(domains)
 stop

@@ -44,7 +44,7 @@ func Run(t *testing.T, h Harness) {
 		{"Store/Collection", testCollection}, {"Store/Pages", testPages}, {"Store/Nested", testNested}, {"Store/Model", testModel},
 		{"Store/Upgrade", testUpgrade}, {"Store/NewerVersion", testNewerVersion}, {"Store/Tombstones", testTombstones},
 		{"Store/Seal", testSeal}, {"Store/Impure", testImpure}, {"Store/SameIDs", testSameIDs}, {"Store/MadeIDs", testMadeIDs},
-		{"Store/GroupUnseen", testGroupUnseen}, {"Store/GroupFails", testGroupFails}, {"Store/GroupOrder", testGroupOrder}, {"Store/Counter", testCounter},
+		{"Store/ReadConflict", testReadConflict}, {"Store/GroupUnseen", testGroupUnseen}, {"Store/GroupFails", testGroupFails}, {"Store/GroupOrder", testGroupOrder}, {"Store/Counter", testCounter},
 		{"Store/Panic", testPanic}, {"Store/ContextEnds", testContextEnds}, {"Store/Broken", testBroken}, {"Store/Close", testClose}, {"Store/Misuse", testMisuse},
 		{"Store/Prepare", testPrepare}, {"Store/PrepareKey", testPrepareKey}, {"Store/Kept", testKept}, {"Store/Check", testCheck},
 		{"Shared/Counter", testSharedCounter}, {"Shared/Unique", testSharedUnique}, {"Shared/Skew", testSharedSkew}, {"Shared/Phantom", testSharedPhantom},

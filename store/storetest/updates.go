@@ -57,11 +57,30 @@ func testSameIDs(t *testing.T, h Harness) {
 	require.GreaterOrEqual(t, s.Stats().Conflicts.Load(), int64(3))
 }
 
+// testReadConflict: a read that meets a conflict has the closure run again, whatever the others of its group have written.
+func testReadConflict(t *testing.T, h Harness) {
+	g := &gate{Driver: h.open(t), reads: 3}
+	s := newStore(t, g)
+	things := defineThings(thingIndexes()...)
+	update(t, s, func(tx *store.Tx) error { // alone in its group, it has written nothing when it gives up
+		if _, err := things.Get(tx, "a"); !fault.Is(err, fault.NotFound) {
+			return fmt.Errorf("looking for it: %w", err)
+		}
+		return things.Insert(tx, &thing{ID: "a", Name: "a"})
+	})
+	view(t, s, func(tx *store.Tx) error {
+		_, err := things.Get(tx, "a")
+		return err
+	})
+	require.Zero(t, g.reads)
+}
+
 // gate is a driver whose commits wait, conflict or fail.
 type gate struct {
 	store.Driver
 	mu        sync.Mutex
 	conflicts int           // commits still to be refused
+	reads     int           // reads of one document still to be refused, as by a database whose connection was cut
 	err       error         // of every commit; nil lets them through
 	resolve   error         // of every Resolve; nil lets them through
 	entered   chan struct{} // gets a value as a commit begins; nil: nobody waits
@@ -83,6 +102,16 @@ func (g *gate) Resolve(ctx context.Context, id string) (bool, error) {
 		return false, g.resolve
 	}
 	return g.Driver.Resolve(ctx, id)
+}
+
+func (t gateTxn) Get(kind, id string) (store.Doc, bool, error) {
+	t.g.mu.Lock()
+	defer t.g.mu.Unlock()
+	if t.g.reads > 0 {
+		t.g.reads--
+		return store.Doc{}, false, store.ErrConflict
+	}
+	return t.Txn.Get(kind, id)
 }
 
 func (t gateTxn) Commit(ctx context.Context, id string) (int64, error) {
