@@ -2,6 +2,7 @@ package cloudtest
 
 import (
 	"github.com/nubecula/cloud/compute/computedriver"
+	"github.com/nubecula/cloud/fault/inject"
 	"github.com/nubecula/cloud/store"
 	"github.com/nubecula/cloud/store/chaos"
 	"github.com/nubecula/cloud/store/memory"
@@ -34,10 +35,19 @@ func (e *Env) HostOf(id string) int {
 	return -1
 }
 
-// LoseGuest takes a server's guest away behind the cloud's back, disk and all.
-func (e *Env) LoseGuest(id string) {
+// LoseGuest takes the guests of servers away behind the cloud's back, disks and all. Several go at once: nobody looks in between.
+func (e *Env) LoseGuest(ids ...string) {
 	e.t.Helper()
-	e.must(e.Hosts[e.HostOf(id)].Lose(id))
+	if len(ids) > 1 {
+		atOnce := e.Fail(inject.Rule{Method: "Guests"})
+		defer func() {
+			e.Settle()
+			atOnce()
+		}()
+	}
+	for _, id := range ids {
+		e.must(e.Hosts[e.HostOf(id)].Lose(id))
+	}
 }
 
 // TearGuest takes what describes a server's guest away behind the cloud's back, as virsh undefine does; its disk stays.

@@ -150,12 +150,7 @@ func TestBrake(t *testing.T) {
 		ids[i] = l.Boot(fmt.Sprint("again", i))
 	}
 	l.Settle()
-	atOnce := l.Fail(inject.Rule{Method: "Guests"}) // nobody looks in between
-	for _, v := range ids {
-		l.LoseGuest(v)
-	}
-	l.Settle()
-	atOnce()
+	l.LoseGuest(ids...)
 	l.Reconcile()
 	require.Equal(t, compute.StatusActive, l.Server(ids[0]).Status(), "too many are missing")
 	require.Len(t, l.rules()["guest-missing"], 4)

@@ -58,10 +58,11 @@ func (c *core) undefineDeleted(ctx context.Context, r *engine.Run[deleteState]) 
 }
 
 func (c *core) oweServer(tx *store.Tx, r *engine.Run[deleteState]) error {
-	if free, err := c.free(tx, r.State.HostID); err != nil || free {
-		if err != nil {
-			return err
-		}
+	free, err := c.free(tx, r.State.HostID)
+	if err != nil {
+		return err
+	}
+	if free {
 		return owe(tx, &debt{ServerID: r.State.ServerID, Generation: r.State.Generation, HostID: r.State.HostID, ProjectID: r.Op.ProjectID, Orphan: true})
 	}
 	r.State.Owed = true

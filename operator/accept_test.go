@@ -85,12 +85,7 @@ func TestAcceptLoss(t *testing.T) {
 		}
 	}
 	lost := on[at]
-	atOnce := env.Fail(inject.Rule{Driver: at, Method: "Guests"}) // nobody looks in between
-	for _, id := range lost {
-		env.LoseGuest(id)
-	}
-	env.Settle()
-	atOnce()
+	env.LoseGuest(lost...)
 	env.Reconcile()
 	require.Equal(t, compute.StatusActive, env.Server(lost[0]).Status(), "too many are missing")
 

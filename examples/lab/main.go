@@ -53,8 +53,10 @@ func commands() map[string]subcommand {
 
 // command runs one of the subcommands, or the lab itself.
 func command(ctx context.Context, args []string, out io.Writer) error {
-	if len(args) > 0 && commands()[args[0]] != nil {
-		return commands()[args[0]](ctx, args[1:], out)
+	if len(args) > 0 {
+		if c := commands()[args[0]]; c != nil {
+			return c(ctx, args[1:], out)
+		}
 	}
 	cfg, err := parse(args)
 	if err != nil {
