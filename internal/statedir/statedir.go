@@ -1,6 +1,8 @@
-// Package statedir keeps a driver's small documents: in memory, or as files
-// of a directory, one JSON file each. A file is replaced whole, so killing
+// Package statedir keeps a driver's small documents: in memory, or in a directory, where they are JSON. Killing
 // the process at any instant leaves the old document or the new one.
+//
+// Files: statedir.go is the directory and its lock; table.go is what drivers use; journal.go keeps documents that need not outlive a
+// power cut in one file, files.go those that must as one file each.
 package statedir
 
 import (
@@ -19,11 +21,24 @@ import (
 // Space is a set of tables under one lock. Every access to a table happens inside Do.
 type Space struct {
 	path string // "" keeps everything in memory
-	sync bool
+	disk disk   // nil in memory
 
 	mu     sync.Mutex
 	lock   *os.File
 	closed bool
+}
+
+// disk keeps encoded documents by table and key. Its methods are called inside Do.
+type disk interface {
+	// refresh comes first in each Do: others may have been inside since.
+	refresh() error
+	get(table, key string) ([]byte, error) // nil: there is none
+	put(table, key string, doc []byte) error
+	remove(table, key string) error
+	keys(table string) ([]string, error)
+	// where says in an error where a document is.
+	where(table, key string) string
+	close()
 }
 
 // Memory returns an empty Space that lives as long as it is referred to.
@@ -40,7 +55,10 @@ func Open(path string, durable bool) (*Space, error) {
 	if err != nil {
 		return nil, Explain(path, err)
 	}
-	return &Space{path: abs, sync: durable}, nil
+	if durable {
+		return &Space{path: abs, disk: &files{dir: abs}}, nil
+	}
+	return &Space{path: abs, disk: &journal{dir: abs}}, nil
 }
 
 // Do runs f while no one else, in this process or another, is inside Do of the same Space.
@@ -68,6 +86,9 @@ func (s *Space) Do(f func() error) error {
 		return Explain(s.lock.Name(), err)
 	}
 	defer filelock.Unlock(s.lock)
+	if err := s.disk.refresh(); err != nil {
+		return err
+	}
 	return f()
 }
 
@@ -76,6 +97,9 @@ func (s *Space) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	if s.disk != nil {
+		s.disk.close()
+	}
 	if s.lock == nil {
 		return nil
 	}

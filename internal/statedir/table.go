@@ -1,46 +1,31 @@
 package statedir
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/nubecula/cloud/fault"
 )
 
-// format is what this code writes; a file of another format is refused, not guessed at.
-const format = 1
-
 // Table holds documents of one type by key. In memory it keeps the values it was given: do not
 // change what they point to. Use it only inside Space.Do.
 type Table[T any] struct {
-	s   *Space
-	dir string
-	mem map[string]T
+	s    *Space
+	name string
+	mem  map[string]T
 }
 
-// file is what is written for one document.
-type file[T any] struct {
-	Format int    `json:"format"`
-	Key    string `json:"key"`
-	Doc    *T     `json:"doc"`
-}
-
-// In returns the Space's table of that name, a subdirectory.
+// In returns the Space's table of that name.
 func In[T any](s *Space, name string) *Table[T] {
-	if s.path == "" {
-		return &Table[T]{s: s, mem: map[string]T{}}
+	t := &Table[T]{s: s, name: name}
+	if s.disk == nil {
+		t.mem = map[string]T{}
 	}
-	return &Table[T]{s: s, dir: filepath.Join(s.path, name)}
+	return t
 }
 
-func (t *Table[T]) file(key string) string { return filepath.Join(t.dir, key+".json") }
-
-// Get returns the document and whether there is one. A damaged file is fault.Corrupt.
+// Get returns the document and whether there is one. A damaged one is fault.Corrupt.
 func (t *Table[T]) Get(key string) (doc T, found bool, err error) {
 	if t.mem != nil {
 		doc, found = t.mem[key]
@@ -49,37 +34,24 @@ func (t *Table[T]) Get(key string) (doc T, found bool, err error) {
 	if err := Key(key); err != nil {
 		return doc, false, err
 	}
-	data, err := os.ReadFile(t.file(key))
-	if errors.Is(err, fs.ErrNotExist) {
-		return doc, false, nil
+	data, err := t.s.disk.get(t.name, key)
+	if err != nil || data == nil {
+		return doc, false, err
+	}
+	if bytes.Equal(data, []byte("null")) {
+		err = fault.New(fault.Corrupt, "it holds no document")
+	} else {
+		err = json.Unmarshal(data, &doc)
 	}
 	if err != nil {
-		return doc, false, Explain(t.file(key), err)
-	}
-	if len(data) == 0 && !t.s.sync {
-		return doc, false, nil // its name reached the disk before a power cut, its content did not
-	}
-	doc, err = decode[T](key, data)
-	if err != nil {
-		return doc, false, fault.New(fault.Corrupt, "file %s is damaged: %w; restore it, or move it away to give up what it describes", t.file(key), err)
+		var none T
+		return none, false, damaged(t.s.disk.where(t.name, key), err)
 	}
 	return doc, true, nil
 }
 
-func decode[T any](key string, data []byte) (doc T, err error) {
-	var f file[T]
-	if err := json.Unmarshal(data, &f); err != nil {
-		return doc, err
-	}
-	switch {
-	case f.Format != format:
-		return doc, fault.New(fault.Corrupt, "it has format %d, this program knows %d", f.Format, format)
-	case f.Key != key:
-		return doc, fault.New(fault.Corrupt, "it is about %q", f.Key)
-	case f.Doc == nil:
-		return doc, fault.New(fault.Corrupt, "it holds no document")
-	}
-	return *f.Doc, nil
+func damaged(what string, err error) error {
+	return fault.New(fault.Corrupt, "%s is damaged: %w; restore it, or move it away to give up what it describes", what, err)
 }
 
 // Put keeps the document.
@@ -91,24 +63,11 @@ func (t *Table[T]) Put(key string, doc T) error {
 		t.mem[key] = doc
 		return nil
 	}
-	data, err := json.Marshal(file[T]{format, key, &doc})
+	data, err := json.Marshal(&doc)
 	if err != nil {
 		return fault.New(fault.Internal, "encode %s: %w", key, err)
 	}
-	replace := replaceQuickly
-	if t.s.sync {
-		replace = Replace
-	}
-	err = replace(t.file(key), append(data, '\n'))
-	if errors.Is(err, fs.ErrNotExist) { // the first document of this table
-		if err = os.MkdirAll(t.dir, 0o755); err == nil {
-			err = replace(t.file(key), append(data, '\n'))
-		}
-		if err == nil && t.s.sync {
-			err = SyncDir(t.s.path)
-		}
-	}
-	return Explain(t.file(key), err)
+	return t.s.disk.put(t.name, key, data)
 }
 
 // Delete removes the document, damaged or whole; absent is success.
@@ -120,35 +79,17 @@ func (t *Table[T]) Delete(key string) error {
 	if err := Key(key); err != nil {
 		return err
 	}
-	err := os.Remove(t.file(key))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil && t.s.sync {
-		err = SyncDir(t.dir)
-	}
-	return Explain(t.file(key), err)
+	return t.s.disk.remove(t.name, key)
 }
 
 // Keys returns all keys in order.
 func (t *Table[T]) Keys() ([]string, error) {
-	if t.mem != nil {
-		keys := make([]string, 0, len(t.mem))
-		for k := range t.mem {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		return keys, nil
+	if t.mem == nil {
+		return t.s.disk.keys(t.name)
 	}
-	entries, err := os.ReadDir(t.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, Explain(t.dir, err)
-	}
-	var keys []string
-	for _, e := range entries {
-		if key, ok := strings.CutSuffix(e.Name(), ".json"); ok && Key(key) == nil {
-			keys = append(keys, key)
-		}
+	keys := make([]string, 0, len(t.mem))
+	for k := range t.mem {
+		keys = append(keys, k)
 	}
 	slices.Sort(keys)
 	return keys, nil

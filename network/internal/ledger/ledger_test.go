@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -58,25 +59,31 @@ func TestNonsense(t *testing.T) {
 func TestHalfRemoved(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, err := statedir.Open(dir, false)
+	s, err := statedir.Open(dir, true)
 	require.NoError(t, err)
 	l := ledger.New(s)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
 	apply(t, l, "n")
 	_, err = l.Bind(networkdriver.Port{ID: "p", NetworkID: "n"}, networkdriver.Bind{Host: "h", Generation: 1})
 	require.NoError(t, err)
-	file := filepath.Join(dir, "bindings", "p.json")
-	left, err := os.ReadFile(file)
-	require.NoError(t, err)
 	require.NoError(t, l.Remove("n"))
-	require.NoFileExists(t, file)
+	bindings := func() string {
+		text, err := os.ReadFile(filepath.Join(dir, "bindings", "p.json"))
+		if err != nil {
+			require.ErrorIs(t, err, os.ErrNotExist)
+		}
+		return string(text)
+	}
+	require.Empty(t, bindings())
 
-	require.NoError(t, os.WriteFile(file, left, 0o600))
+	left := statedir.In[json.RawMessage](s, "bindings")
+	require.NoError(t, s.Do(func() error { return left.Put("p", json.RawMessage(`{"network_id":"n","host":"h","generation":1}`)) }))
+	require.NotEmpty(t, bindings())
 	all, err := l.Networks()
 	require.NoError(t, err)
 	require.Empty(t, all)
 	require.NoError(t, l.Remove("n"))
-	require.NoFileExists(t, file)
+	require.Empty(t, bindings())
 }
 
 // What the ledger was given and what it gives away are copies.
@@ -132,7 +139,8 @@ func TestHead(t *testing.T) {
 	s, err := l.Bind(networkdriver.Port{ID: "p", NetworkID: "n"}, networkdriver.Bind{Host: "h", Generation: 1})
 	require.NoError(t, err)
 	require.Equal(t, moved, s)
-	require.NoError(t, os.Remove(filepath.Join(dir, "heads", "n.json")))
+	heads := statedir.In[json.RawMessage](space, "heads")
+	require.NoError(t, space.Do(func() error { return heads.Delete("n") }))
 	s, err = l.Bind(networkdriver.Port{ID: "q", NetworkID: "n"}, networkdriver.Bind{Host: "h", Generation: 1})
 	require.NoError(t, err)
 	require.Equal(t, moved, s)

@@ -1,0 +1,353 @@
+package statedir
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nubecula/cloud/fault"
+)
+
+// A journal keeps all documents of a directory in one file, to which each change appends a line:
+//
+//	nubecula documents 2
+//	guests 6fd1… {"mark":…}
+//	guests 6fd1…
+//
+// The last line about a document counts; one without a document removes it. Making or replacing a file for each document costs a
+// file system, above all ext4, many times as much. When more than half of the file does not count any more it is written anew, in
+// place of the old one. Whoever has the Space's lock reads first what others have appended.
+type journal struct {
+	dir   string
+	file  *os.File // nil: not open, or not there
+	info  os.FileInfo
+	at    map[string]map[string]place // by table and key
+	end   int64                       // of what was read and written
+	live  int64                       // bytes of lines that count
+	limit int64                       // the length at which it is written anew
+	line  []byte                      // room for one
+}
+
+// place is where a document is.
+type place struct {
+	off int64
+	n   int32
+}
+
+const (
+	journalName   = "documents.log"
+	journalHeader = "nubecula documents 2\n"
+	// journalSlack is how much may be in vain at least before a journal is written anew.
+	journalSlack = 256 << 10
+)
+
+func (j *journal) path() string { return filepath.Join(j.dir, journalName) }
+
+// refresh reads what others have done since the last time.
+func (j *journal) refresh() error {
+	info, err := os.Stat(j.path())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		first := j.at == nil
+		j.forget()
+		if first {
+			return j.adopt()
+		}
+		return nil
+	case err != nil:
+		return Explain(j.path(), err)
+	}
+	if j.file != nil && (!os.SameFile(info, j.info) || info.Size() < j.end) {
+		j.forget()
+	}
+	if j.file == nil {
+		j.forget()
+		f, err := os.OpenFile(j.path(), os.O_RDWR, 0)
+		if err != nil {
+			return Explain(j.path(), err)
+		}
+		if j.info, err = f.Stat(); err != nil {
+			return Explain(j.path(), errors.Join(err, f.Close()))
+		}
+		j.file = f
+	}
+	if info.Size() == j.end {
+		return nil
+	}
+	if err := j.read(); err != nil {
+		j.forget() // so that the next one reads all of it and says the same
+		return Explain(j.path(), err)
+	}
+	return nil
+}
+
+// forget makes the journal as if it were not there.
+func (j *journal) forget() {
+	j.close()
+	j.at, j.end, j.live, j.limit = map[string]map[string]place{}, 0, 0, 0
+}
+
+func (j *journal) close() {
+	if j.file != nil {
+		j.file.Close()
+		j.file = nil
+	}
+}
+
+// read takes in the lines behind the end. An unfinished one, or one with zeros, is what a kill or a power cut has left: the journal ends there.
+func (j *journal) read() error {
+	r := bufio.NewReaderSize(io.NewSectionReader(j.file, j.end, 1<<62), 64<<10)
+	var long []byte
+	for {
+		line, err := r.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			long = append(long, line...)
+			continue
+		}
+		if len(long) > 0 {
+			line, long = append(long, line...), long[:0]
+		}
+		switch {
+		case err == io.EOF && len(line) == 0:
+			return nil
+		case err == io.EOF || err == nil && bytes.IndexByte(line, 0) >= 0:
+			return j.file.Truncate(j.end)
+		case err != nil:
+			return err
+		}
+		if err := j.take(line); err != nil {
+			return err
+		}
+	}
+}
+
+// take counts a line.
+func (j *journal) take(line []byte) error {
+	at := j.end
+	if at == 0 {
+		if string(line) != journalHeader {
+			return fault.New(fault.Corrupt, "file %s begins with %.40q, this program knows %q: use the program that wrote it, or move it away to give up what it describes", j.path(), line, journalHeader)
+		}
+		j.end = int64(len(line))
+		return nil
+	}
+	table, rest, ok := bytes.Cut(line[:len(line)-1], []byte{' '})
+	key, doc, also := bytes.Cut(rest, []byte{' '})
+	if !ok || !also || Key(string(table)) != nil || Key(string(key)) != nil {
+		return fault.New(fault.Corrupt, "file %s is damaged at byte %d: %.60q is no line of it; restore it, or take that line out to give up what it describes", j.path(), at, line)
+	}
+	docs := j.at[string(table)]
+	if docs == nil {
+		docs = map[string]place{}
+		j.at[string(table)] = docs
+	}
+	j.set(docs, string(table), string(key), place{at + int64(len(line)-len(doc)-1), int32(len(doc))})
+	j.end = at + int64(len(line))
+	return nil
+}
+
+// set counts a document; one of no length does not exist.
+func (j *journal) set(docs map[string]place, table, key string, p place) {
+	around := int64(len(table) + len(key) + 3)
+	if old, ok := docs[key]; ok {
+		j.live -= around + int64(old.n)
+	}
+	if p.n == 0 {
+		delete(docs, key)
+		return
+	}
+	docs[key] = p
+	j.live += around + int64(p.n)
+}
+
+func (j *journal) get(table, key string) ([]byte, error) {
+	p, ok := j.at[table][key]
+	if !ok {
+		return nil, nil
+	}
+	doc := make([]byte, p.n)
+	_, err := j.file.ReadAt(doc, p.off)
+	return doc, Explain(j.path(), err)
+}
+
+func (j *journal) where(table, key string) string {
+	return "document " + table + " " + key + " in " + j.path()
+}
+
+// put appends a line; without a document it removes one.
+func (j *journal) put(table, key string, doc []byte) error {
+	if j.file == nil {
+		f, err := os.OpenFile(j.path(), os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return Explain(j.path(), err)
+		}
+		if j.info, err = f.Stat(); err != nil {
+			return Explain(j.path(), errors.Join(err, f.Close()))
+		}
+		j.file = f
+	}
+	begins := j.end
+	j.line = j.line[:0]
+	if begins == 0 {
+		j.line = append(j.line, journalHeader...)
+		begins = int64(len(journalHeader))
+	}
+	j.line = appendLine(j.line, table, key, doc)
+	if _, err := j.file.WriteAt(j.line, j.end); err != nil {
+		_ = j.file.Truncate(j.end) // if this fails too, the next to read sees an unfinished line and cuts it off
+		return Explain(j.path(), err)
+	}
+	j.end += int64(len(j.line))
+	docs := j.at[table]
+	if docs == nil {
+		docs = map[string]place{}
+		j.at[table] = docs
+	}
+	j.set(docs, table, key, place{j.end - int64(len(doc)) - 1, int32(len(doc))})
+	if j.end > max(j.limit, 2*j.live+journalSlack) {
+		j.shrink()
+	}
+	return nil
+}
+
+func appendLine(to []byte, table, key string, doc []byte) []byte {
+	to = append(append(to, table...), ' ')
+	to = append(append(to, key...), ' ')
+	return append(append(to, doc...), '\n')
+}
+
+func (j *journal) remove(table, key string) error {
+	if _, ok := j.at[table][key]; !ok {
+		return nil
+	}
+	return j.put(table, key, nil)
+}
+
+func (j *journal) keys(table string) ([]string, error) {
+	keys := make([]string, 0, len(j.at[table]))
+	for k := range j.at[table] {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys, nil
+}
+
+// shrink writes a journal of what counts and puts it in the place of this one. If that fails, as on a full disk, this one stays and grows.
+func (j *journal) shrink() {
+	type doc struct {
+		table, key string
+		place
+	}
+	var docs []doc
+	for table, all := range j.at {
+		for key, p := range all {
+			docs = append(docs, doc{table, key, p})
+		}
+	}
+	slices.SortFunc(docs, func(a, b doc) int { return cmp.Compare(a.off, b.off) })
+	next := &journal{dir: j.dir}
+	next.forget()
+	err := next.write(func(add func(table, key string, doc []byte) error) error {
+		for _, d := range docs {
+			body, err := j.get(d.table, d.key)
+			if err == nil {
+				err = add(d.table, d.key, body)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		next.close()
+		j.limit = j.end + journalSlack
+		return
+	}
+	j.close()
+	*j = *next
+}
+
+// write makes a journal of what fill adds, under another name until it is complete.
+func (j *journal) write(fill func(add func(table, key string, doc []byte) error) error) error {
+	name := filepath.Join(j.dir, ".new-"+journalName)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return Explain(name, err)
+	}
+	w := bufio.NewWriterSize(f, 64<<10)
+	_, err = w.WriteString(journalHeader)
+	j.file, j.end = f, int64(len(journalHeader))
+	if err == nil {
+		err = fill(func(table, key string, doc []byte) error {
+			j.line = appendLine(j.line[:0], table, key, doc)
+			if j.at[table] == nil {
+				j.at[table] = map[string]place{}
+			}
+			j.end += int64(len(j.line))
+			j.set(j.at[table], table, key, place{j.end - int64(len(doc)) - 1, int32(len(doc))})
+			_, err := w.Write(j.line)
+			return err
+		})
+	}
+	err = errors.Join(err, w.Flush())
+	if err == nil {
+		j.info, err = f.Stat()
+	}
+	if err == nil {
+		err = os.Rename(name, j.path())
+	}
+	if err != nil {
+		_ = os.Remove(name)
+	}
+	return Explain(name, err)
+}
+
+// adopt takes over the documents that an earlier version of this program has kept as a file each.
+func (j *journal) adopt() error {
+	old := &files{dir: j.dir, lenient: true}
+	tables, err := old.tables()
+	if err != nil || len(tables) == 0 {
+		return err
+	}
+	err = j.write(func(add func(table, key string, doc []byte) error) error {
+		for _, table := range tables {
+			keys, err := old.keys(table)
+			if err != nil {
+				return err
+			}
+			for _, key := range keys {
+				doc, err := old.get(table, key)
+				if err == nil && doc != nil {
+					err = add(table, key, bytes.ReplaceAll(doc, []byte{'\n'}, []byte{' '}))
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		j.forget()
+		j.at = nil // the next one tries again
+		return err
+	}
+	for _, table := range tables { // what fails to go is in nobody's way
+		names, _ := os.ReadDir(filepath.Join(j.dir, table))
+		for _, e := range names {
+			if strings.HasSuffix(e.Name(), ".json") || e.Name() == ".spare" {
+				_ = os.Remove(filepath.Join(j.dir, table, e.Name()))
+			}
+		}
+		_ = os.Remove(filepath.Join(j.dir, table))
+	}
+	return nil
+}
