@@ -26,15 +26,17 @@ type cache struct {
 type key struct{ kind, id string }
 
 type cached struct {
-	doc   store.Doc
-	since int64
+	doc    store.Doc
+	since  int64
+	absent bool // there is no such document
 }
 
 func newCache(limit int, newest int64) *cache {
 	return &cache{limit: limit, newest: newest, young: map[key]cached{}}
 }
 
-func (c *cache) get(kind, id string, at int64) (store.Doc, bool) {
+// get returns a document and whether it exists, if that is known.
+func (c *cache) get(kind, id string, at int64) (doc store.Doc, exists, known bool) {
 	k := key{kind, id}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,7 +47,10 @@ func (c *cache) get(kind, id string, at int64) (store.Doc, bool) {
 			c.add(k, e)
 		}
 	}
-	return e.doc, ok && e.since <= at
+	if !ok || e.since > at {
+		return store.Doc{}, false, false
+	}
+	return e.doc, !e.absent, true
 }
 
 // at is the number of the newest commit.
@@ -57,13 +62,21 @@ func (c *cache) at() int64 {
 
 // fill adds what a reader pinned to commit `at` found, unless a newer commit may have changed it.
 func (c *cache) fill(doc store.Doc, at int64) {
+	c.put(key{doc.Kind, doc.ID}, cached{doc: doc, since: at})
+}
+
+// fillAbsent is fill for a document that does not exist.
+func (c *cache) fillAbsent(kind, id string, at int64) {
+	c.put(key{kind, id}, cached{since: at, absent: true})
+}
+
+func (c *cache) put(k key, e cached) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if at != c.newest {
-		return
+	if e.since == c.newest {
+		c.remove(k)
+		c.add(k, e)
 	}
-	c.remove(key{doc.Kind, doc.ID})
-	c.add(key{doc.Kind, doc.ID}, cached{doc, at})
 }
 
 // begin enters what commit n is about to write.
@@ -74,7 +87,7 @@ func (c *cache) begin(n int64, writes map[key]store.DocWrite) {
 	for k, w := range writes {
 		c.remove(k)
 		if !w.Delete {
-			c.add(k, cached{w.Doc, n})
+			c.add(k, cached{doc: w.Doc, since: n})
 		}
 	}
 }

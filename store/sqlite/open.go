@@ -302,7 +302,8 @@ func (d *Driver) check() error {
 // load reads where the file's last run ended.
 func (d *Driver) load() error {
 	var err error
-	if d.last, err = d.w.integer("SELECT max(n) FROM commits"); err != nil {
+	d.newest = &moment{users: 1}
+	if d.newest.at, err = d.w.integer("SELECT max(n) FROM commits"); err != nil {
 		return err
 	}
 	if d.seq, err = d.w.integer("SELECT max(coalesce((SELECT max(seq) FROM event), 0), (SELECT value FROM meta WHERE name='floor'))"); err != nil {
@@ -316,7 +317,7 @@ func (d *Driver) load() error {
 	if err != nil {
 		return err
 	}
-	d.cache = newCache(d.opt.CacheBytes, d.last)
+	d.cache = newCache(d.opt.CacheBytes, d.newest.at)
 	d.wall = latest(d.opt.Clock.Now(), wall)
 	d.mono = d.opt.Clock.Mono()
 	d.start = store.Instant{Wall: d.wall, Lease: latest(d.wall, lease)}

@@ -47,11 +47,13 @@ type Driver struct {
 	write chan struct{} // holds the right to write
 	w     *conn         // used by its holder
 	cache *cache
-	last  int64 // number of the newest commit; of the holder
 	seq   int64 // of the newest event; of the holder
 
 	start store.Instant // at Open
 	mono  time.Duration // of the clock, then
+
+	ending sync.RWMutex // held while the newest moment is made one that a commit may end
+	newest *moment      // changed by the holder of write, under mu
 
 	mu      sync.Mutex
 	wall    time.Time // the latest that Now has given
@@ -140,7 +142,7 @@ func (d *Driver) beginWrite() (store.Txn, error) {
 	if err := d.w.exec("BEGIN IMMEDIATE"); err != nil {
 		return nil, d.explain(err)
 	}
-	return &txn{d: d, c: d.w, at: d.last, writable: true, writes: map[key]store.DocWrite{}}, nil
+	return &txn{d: d, c: d.w, at: d.newest.at, writable: true, writes: map[key]store.DocWrite{}}, nil
 }
 
 // checkpointFrames is the length of the log, in pages, at which it is moved into the file.
@@ -173,21 +175,11 @@ func (d *Driver) checkpoint() error {
 }
 
 func (d *Driver) beginRead() (store.Txn, error) {
-	c, err := d.reader()
+	m, err := d.enter()
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err = c.exec("BEGIN"); err == nil {
-		t := &txn{d: d, c: c}
-		if t.at, err = c.integer("SELECT max(n) FROM commits"); err == nil {
-			return t, nil
-		}
-		c.exec("ROLLBACK")
-	}
-	d.release(c)
-	return nil, d.explain(err)
+	return &txn{d: d, m: m, at: m.at}, nil
 }
 
 // reader takes a connection out of the pool, or opens one.

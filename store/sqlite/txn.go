@@ -12,10 +12,12 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// txn is one transaction of SQLite's on one connection.
+// txn is one transaction: of SQLite's on one connection or, as long as the cache is enough, none.
 type txn struct {
 	d        *Driver
-	c        *conn
+	c        *conn // nil while a reading one has not needed it
+	own      bool  // nobody else reads by c
+	m        *moment
 	at       int64 // the newest commit it sees
 	writable bool
 	done     bool
@@ -43,18 +45,36 @@ const (
 
 // use locks the connection for one call, unless the transaction is over.
 func (t *txn) use() (unlock func(), err error) {
-	t.c.mu.Lock()
-	if t.done || t.c.db == 0 {
-		t.c.mu.Unlock()
-		if t.c.db == 0 {
-			return nil, errClosed()
+	if t.done {
+		return nil, errOver()
+	}
+	if t.c == nil {
+		if t.c, t.own, err = t.d.look(t.m); err != nil {
+			t.c = nil
+			return nil, err
 		}
-		return nil, fault.New(fault.Internal, "sqlite: use of a transaction after its end")
+	}
+	t.c.mu.Lock()
+	if t.c.db == 0 {
+		t.c.mu.Unlock()
+		return nil, errClosed()
 	}
 	return t.c.mu.Unlock, nil
 }
 
+func errOver() error {
+	return fault.New(fault.Internal, "sqlite: use of a transaction after its end")
+}
+
 func (t *txn) Get(kind, id string) (store.Doc, bool, error) {
+	if t.done {
+		return store.Doc{}, false, errOver()
+	}
+	if !t.writable {
+		if doc, exists, known := t.d.cache.get(kind, id, t.at); known {
+			return doc, exists, t.d.usable()
+		}
+	}
 	unlock, err := t.use()
 	if err != nil {
 		return store.Doc{}, false, err
@@ -71,8 +91,8 @@ func (t *txn) get(kind, id string, keep bool) (store.Doc, bool, error) {
 			return w.Doc, !w.Delete, nil
 		}
 	}
-	if doc, ok := t.d.cache.get(kind, id, t.at); ok {
-		return doc, true, nil
+	if doc, exists, known := t.d.cache.get(kind, id, t.at); known {
+		return doc, exists, nil
 	}
 	s, err := t.c.prepare(getDoc)
 	if err != nil {
@@ -82,6 +102,9 @@ func (t *txn) get(kind, id string, keep bool) (store.Doc, bool, error) {
 	s.bindText(2, id)
 	defer s.reset()
 	if ok, err := s.step(); err != nil || !ok {
+		if err == nil && keep {
+			t.d.cache.fillAbsent(kind, id, t.at)
+		}
 		return store.Doc{}, false, err
 	}
 	doc := store.Doc{Kind: kind, ID: id, Version: int(s.int(0)), Rev: s.int(1), Body: s.bytes(2)}
@@ -312,10 +335,14 @@ func (t *txn) Commit(ctx context.Context, commitID string) (int64, error) {
 	if err := t.number(commitID, now); err != nil {
 		return 0, t.explain(err)
 	}
+	if err := t.d.share(); err != nil {
+		return 0, err
+	}
 	n := t.at + 1
 	t.d.cache.begin(n, t.writes)
 	if err := t.c.exec("COMMIT"); err != nil {
 		t.d.cache.undo(n, t.writes)
+		t.d.next(t.at) // one that nobody has shared, so that the log can begin anew
 		if code(err) == lib.SQLITE_IOERR {
 			t.d.fail(err)
 			return 0, store.ErrUnknown
@@ -327,7 +354,7 @@ func (t *txn) Commit(ctx context.Context, commitID string) (int64, error) {
 	if t.events > 0 {
 		first = t.d.seq + 1
 	}
-	t.d.last = n
+	t.d.next(n)
 	t.d.seq += t.events
 	t.finish()
 	return first, nil
@@ -377,27 +404,33 @@ func (t *txn) explain(err error) error {
 }
 
 func (t *txn) Rollback() {
-	t.c.mu.Lock()
-	defer t.c.mu.Unlock()
 	if t.done {
 		return
 	}
+	if !t.writable {
+		t.done = true
+		if t.c != nil && t.own {
+			t.c.mu.Lock()
+			defer t.c.mu.Unlock()
+			t.d.giveBack(t.c)
+		}
+		t.d.leave(t.m)
+		return
+	}
+	t.c.mu.Lock()
+	defer t.c.mu.Unlock()
 	if t.c.db != 0 && lib.Xsqlite3_get_autocommit(t.c.tls, t.c.db) == 0 {
-		if err := t.c.exec("ROLLBACK"); err != nil && t.writable {
+		if err := t.c.exec("ROLLBACK"); err != nil {
 			t.d.fail(err)
 		}
 	}
 	t.finish()
 }
 
-// finish gives the connection back.
+// finish lets the next one write.
 func (t *txn) finish() {
 	t.done = true
-	if t.writable {
-		<-t.d.write
-	} else {
-		t.d.release(t.c)
-	}
+	<-t.d.write
 }
 
 // dropEvents drops up to pruneChunk events from before a time.
