@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"time"
 
 	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"
@@ -22,6 +23,7 @@ type createState struct {
 	Generation int64                            `json:"generation,omitempty"` // of that placement
 	Lost       int                              `json:"lost,omitempty"`       // races for a host
 	Unsure     string                           `json:"unsure,omitempty"`     // name of a silent host that the guest may run on
+	Many       bool                             `json:"many,omitempty"`       // one request made several
 	Decision   *scheduler.Decision              `json:"decision,omitempty"`   // between Do and Commit of place
 	Bindings   map[string]networkdriver.Binding `json:"bindings,omitempty"`   // by port
 }
@@ -40,7 +42,7 @@ func (c *core) createKind() engine.Kind[createState] {
 	return engine.Kind[createState]{
 		Name: "server.create", Version: 1,
 		Steps: []engine.Step[createState]{
-			{Name: "place", Do: c.pick, Commit: c.place, Undone: c.unplace},
+			{Name: "place", Ahead: c.placeAhead, Do: c.pick, Commit: c.place, Undone: c.unplace},
 			{Name: "bind", Do: c.plug, Commit: c.bound, Undo: c.unplug, Undone: c.unbound},
 			{Name: "define", Instance: (*createState).instance, Limit: bootLimit,
 				Do: c.define, Undo: c.undefine, Debt: c.oweGuest},
@@ -79,21 +81,44 @@ func (c *core) pick(ctx context.Context, r *engine.Run[createState]) error {
 	if err != nil {
 		return err
 	}
+	d := c.decide(v, r, now.Lease)
+	if err := d.Err(); err != nil {
+		return &refused{err, d}
+	}
+	r.State.Decision = d
+	return nil
+}
+
+func (c *core) decide(v *Server, r *engine.Run[createState], now time.Time) *scheduler.Decision {
 	seed := fnv.New64a()
 	fmt.Fprintf(seed, "%s %d %d", r.Op.ID, r.Op.Retreats, r.State.Lost)
 	req := &scheduler.Request{
 		Need: v.Flavor.Need(), Zone: v.RequestedZone, Exclude: r.State.Exclude, Destination: v.RequestedHost,
-		Project: v.ProjectID, Hints: v.SchedulerHints, Now: now.Lease, Seed: seed.Sum64(),
+		Project: v.ProjectID, Hints: v.SchedulerHints, Now: now, Seed: seed.Sum64(),
 	}
 	if v.ForcedHost != "" {
 		req.ForceHosts = []string{v.ForcedHost}
 	}
 	d := c.scheduler.Pick(c.snap.p.Load(), req)
-	if err := d.Err(); err != nil {
-		return &refused{err, &d}
+	return &d
+}
+
+// placeAhead places a server in the transaction that creates it, if it is the only one: the scheduler does not see what others
+// of the same transaction take. Whatever else than success is left to the step.
+func (c *core) placeAhead(tx *store.Tx, r *engine.Run[createState]) (bool, error) {
+	if r.State.Many {
+		return false, nil
 	}
-	r.State.Decision = &d
-	return nil
+	v, err := servers.Get(tx, r.State.ServerID)
+	if err != nil {
+		return false, err
+	}
+	r.State.Decision = c.decide(v, r, tx.LeaseNow())
+	if r.State.Decision.Err() != nil {
+		return false, nil
+	}
+	err = c.place(tx, r)
+	return r.State.HostID != "", err
 }
 
 // place claims the first candidate that still has room. If none has, the step runs again.

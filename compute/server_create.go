@@ -18,7 +18,7 @@ import (
 
 // CreateServer records one server or several alike, with their ports, their quota and the operations
 // that boot them, all or nothing; of several, as many as the quota allows but at least MinCount. It
-// returns before they have a host. Codes: Invalid, with the field, also for a flavor, image, key or
+// returns before they are built, and, of several, before they have a host. Codes: Invalid, with the field, also for a flavor, image, key or
 // network that is not there; Quota; Conflict when the network must be named, or a port is in use.
 func (s *Service) CreateServer(ctx context.Context, req CreateServer) (*Created, error) {
 	if s.who == nil {
@@ -209,11 +209,16 @@ func (s *Service) createOne(tx *store.Tx, p *plan, v *Server, seed *serverSeed, 
 	if err := servers.Insert(tx, v); err != nil {
 		return err
 	}
-	op, err := s.ops.create.Submit(tx, s.request(v), createState{ServerID: v.ID})
+	op, err := s.ops.create.Submit(tx, s.request(v), createState{ServerID: v.ID, Many: p.MaxCount > 1})
 	if err != nil {
 		return err
 	}
 	s.emitServer(tx, v, "create.start")
+	placed, err := servers.Get(tx, v.ID)
+	if err != nil {
+		return err
+	}
+	*v = *placed
 	name, server, project, req, operation := v.Name, v.ID, v.ProjectID, request.ID(tx.Context()), op.ID
 	tx.OnCommit(func() {
 		s.log.Info("server accepted", "server_id", server, "name", name, "project_id", project, "request_id", req, "operation_id", operation)

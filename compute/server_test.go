@@ -20,7 +20,7 @@ func TestLife(t *testing.T) {
 	e := newEnv(t)
 	v := e.create(e.request("web one"))
 	require.Equal(t, compute.StatusBuild, v.Status())
-	require.Equal(t, compute.Scheduling, v.TaskState)
+	require.Equal(t, compute.Networking, v.TaskState, "one server is placed as it is accepted")
 	e.settle()
 	e.sound()
 	v = e.get(v.ID)

@@ -31,6 +31,7 @@ type step struct {
 	name     string
 	instance func(data []byte) (string, error)
 	do, undo func(ctx context.Context, x *exec) error
+	ahead    func(tx *store.Tx, x *exec) (bool, error)
 	commit   txFunc
 	undone   txFunc
 	debt     txFunc
@@ -100,6 +101,19 @@ func erase[S any](s Step[S]) step {
 	}
 	if out.attempts == 0 {
 		out.attempts, out.timeouts = 9, 3
+	}
+	if s.Ahead != nil {
+		out.ahead = func(tx *store.Tx, x *exec) (done bool, err error) {
+			own := *x
+			err = with(&own, func(r *Run[S]) error {
+				done, err = s.Ahead(tx, r)
+				return err
+			})
+			if done && err == nil {
+				*x = own
+			}
+			return done, err
+		}
 	}
 	if s.Instance != nil {
 		out.instance = func(data []byte) (string, error) {

@@ -45,6 +45,10 @@ type Step[S any] struct {
 	// Do has the effect on a driver. It must be idempotent: it may run again after it has succeeded. It may
 	// change r.State; that is kept when the step commits. nil means a step in the store alone.
 	Do func(ctx context.Context, r *Run[S]) error
+	// Ahead, of the first step, is tried in the transaction that submits the operation, if it need not wait for another. When it
+	// says so the step counts as committed, which saves its own transaction; else the step is done as usual, and what Ahead
+	// made of r.State is dropped. An error fails the submission. nil never does the step ahead.
+	Ahead func(tx *store.Tx, r *Run[S]) (done bool, err error)
 	// Commit records the result, in the transaction that moves on to the next step. An error fails the
 	// step as an error of Do does. nil does nothing.
 	Commit func(tx *store.Tx, r *Run[S]) error

@@ -28,6 +28,8 @@ func (e *Engine) submit(tx *store.Tx, k *kind, req Request, data []byte, local a
 			return waiting, err
 		}
 		op.State = operation.Pending
+	} else if err := e.ahead(tx, k, op, local); err != nil {
+		return nil, err
 	}
 	if err := e.aim(tx, k, op); err != nil {
 		return nil, err
@@ -39,6 +41,24 @@ func (e *Engine) submit(tx *store.Tx, k *kind, req Request, data []byte, local a
 		tx.OnCommit(func() { e.enqueue(op, local) })
 	}
 	return op, nil
+}
+
+// ahead commits the first step if that can be done without its own transaction.
+func (e *Engine) ahead(tx *store.Tx, k *kind, op *operation.Operation, local any) error {
+	s := k.at(0)
+	if s.ahead == nil {
+		return nil
+	}
+	x := e.exec(op, local)
+	done, err := s.ahead(tx, x)
+	if err != nil || !done {
+		return err
+	}
+	keepNotes(op, x)
+	op.Data, op.Pivoted = x.data, op.Pivoted || s.pivot
+	line(tx, op, s.name, "done")
+	op.Cursor++
+	return nil
 }
 
 // preempt cancels the active operation in favour of op. It returns the

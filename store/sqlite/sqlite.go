@@ -196,7 +196,7 @@ func (d *Driver) reader() (*conn, error) {
 	}
 	c, err := openConn(d.path, lib.SQLITE_OPEN_READWRITE)
 	if err == nil {
-		if err = c.once("PRAGMA query_only=1; PRAGMA cache_size=-2000; PRAGMA mmap_size=0"); err != nil {
+		if err = c.once("PRAGMA query_only=1; PRAGMA cache_size=-400; PRAGMA mmap_size=0"); err != nil {
 			c.close()
 		}
 	}
