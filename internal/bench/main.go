@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string) (err error) {
 	f.BoolVar(&b.million, "million", false, "fill in a million servers in the section flat: some ten minutes and gigabytes more")
 	f.StringVar(&b.plot, "plot", "", "write the plot of the section flat to `FILE`, as SVG")
 	f.DurationVar(&b.measure, "time", 0, "how long to measure each rate (default 5s, with -short 1s)")
-	f.DurationVar(&b.poll, "poll", 2*time.Millisecond, "how long a client waits before it asks again whether its server is ACTIVE")
+	f.DurationVar(&b.poll, "poll", 10*time.Millisecond, "how long a client waits before it asks again whether its server is ACTIVE")
 	asFlood := f.Bool("flood", false, "be the flood of the section overload, which starts this program again so")
 	if err := f.Parse(args); err != nil {
 		return err
