@@ -23,6 +23,8 @@ type Space struct {
 	path string // "" keeps everything in memory
 	disk disk   // nil in memory
 
+	tables sync.Map // of a Space in memory, by name
+
 	mu     sync.Mutex
 	lock   *os.File
 	closed bool

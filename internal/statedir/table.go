@@ -3,6 +3,7 @@ package statedir
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/nubecula/cloud/fault"
@@ -16,11 +17,12 @@ type Table[T any] struct {
 	mem  map[string]T
 }
 
-// In returns the Space's table of that name.
+// In returns the Space's table of that name, which is a Key; always of the same T.
 func In[T any](s *Space, name string) *Table[T] {
 	t := &Table[T]{s: s, name: name}
 	if s.disk == nil {
-		t.mem = map[string]T{}
+		mem, _ := s.tables.LoadOrStore(name, map[string]T{})
+		t.mem = mem.(map[string]T)
 	}
 	return t
 }
@@ -56,7 +58,7 @@ func damaged(what string, err error) error {
 
 // Put keeps the document.
 func (t *Table[T]) Put(key string, doc T) error {
-	if err := Key(key); err != nil {
+	if err := errors.Join(Key(key), Key(t.name)); err != nil {
 		return err
 	}
 	if t.mem != nil {

@@ -15,12 +15,12 @@ import (
 type Ledger struct {
 	space    *statedir.Space
 	networks *statedir.Table[networkdriver.Topology] // without ports; files written before there was a table of them hold them
-	ports    *statedir.Table[networkdriver.Port]     // by id; one of a network that is gone does not count
 	heads    *statedir.Table[head]                   // what Bind needs of a network, which may have many ports; may be missing
 	removed  *statedir.Table[bool]
 	bindings *statedir.Table[binding] // by port id; one of a network that is gone does not count
 	unbound  *statedir.Table[int64]   // greatest generation unbound, by port id
 	epochs   *statedir.Table[int64]   // by cloud
+	sorted   bool                     // no ports are left where they were before each network had a table of them; inside space.Do
 }
 
 // head is a topology without its lists.
@@ -39,13 +39,38 @@ func New(s *statedir.Space) *Ledger {
 	return &Ledger{
 		space:    s,
 		networks: statedir.In[networkdriver.Topology](s, "networks"),
-		ports:    statedir.In[networkdriver.Port](s, "ports"),
 		heads:    statedir.In[head](s, "heads"),
 		removed:  statedir.In[bool](s, "removed"),
 		bindings: statedir.In[binding](s, "bindings"),
 		unbound:  statedir.In[int64](s, "unbound"),
 		epochs:   statedir.In[int64](s, "epochs"),
 	}
+}
+
+// ports is the table of a network's ports, by id. What is in that of a network that is gone does not count.
+func (l *Ledger) ports(networkID string) *statedir.Table[networkdriver.Port] {
+	return statedir.In[networkdriver.Port](l.space, "ports-"+networkID)
+}
+
+// do runs f inside the space, where all ports are in the tables of their networks.
+func (l *Ledger) do(f func() error) error {
+	return l.space.Do(func() error {
+		if !l.sorted {
+			all := statedir.In[networkdriver.Port](l.space, "ports") // an earlier version kept all of them there
+			if err := all.Each(func(id string, p networkdriver.Port) error {
+				if statedir.Key(p.NetworkID) == nil {
+					if err := l.ports(p.NetworkID).Put(id, p); err != nil {
+						return err
+					}
+				}
+				return all.Delete(id)
+			}); err != nil {
+				return err
+			}
+			l.sorted = true
+		}
+		return f()
+	})
 }
 
 // Close lets go of the space.
@@ -56,7 +81,7 @@ func (l *Ledger) Apply(t networkdriver.Topology) (changed bool, err error) {
 	if err := statedir.Key(t.NetworkID); err != nil {
 		return false, err
 	}
-	err = l.space.Do(func() error {
+	err = l.do(func() error {
 		old, found, err := l.current(t)
 		if err != nil {
 			return err
@@ -66,13 +91,14 @@ func (l *Ledger) Apply(t networkdriver.Topology) (changed bool, err error) {
 			want[p.ID] = true
 		}
 		var gone []string
-		if err := l.ports.Each(func(id string, p networkdriver.Port) error {
-			if p.NetworkID == t.NetworkID && !want[id] {
+		ids, err := l.ports(t.NetworkID).Keys()
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if !want[id] {
 				gone = append(gone, id)
 			}
-			return nil
-		}); err != nil {
-			return err
 		}
 		changed, err = l.change(old, found, t, gone)
 		return err
@@ -85,7 +111,7 @@ func (l *Ledger) Change(since int64, t networkdriver.Topology, gone []string) (c
 	if err := statedir.Key(t.NetworkID); err != nil {
 		return false, err
 	}
-	err = l.space.Do(func() error {
+	err = l.do(func() error {
 		old, found, err := l.current(t)
 		switch {
 		case err != nil:
@@ -113,10 +139,11 @@ func (l *Ledger) current(t networkdriver.Topology) (old networkdriver.Topology, 
 
 // change writes ports first: killed half-way, the network has its old revision, and the same is handed over again.
 func (l *Ledger) change(old networkdriver.Topology, found bool, t networkdriver.Topology, gone []string) (changed bool, err error) {
+	ports := l.ports(t.NetworkID)
 	for _, id := range gone {
-		p, there, err := l.ports.Get(id)
-		if err == nil && there && p.NetworkID == t.NetworkID {
-			changed, err = true, l.ports.Delete(id)
+		_, there, err := ports.Get(id)
+		if err == nil && there {
+			changed, err = true, ports.Delete(id)
 		}
 		if err != nil {
 			return changed, err
@@ -127,9 +154,9 @@ func (l *Ledger) change(old networkdriver.Topology, found bool, t networkdriver.
 			return changed, err
 		}
 		p.Fixed, p.NetworkID = slices.Clone(p.Fixed), t.NetworkID
-		was, there, err := l.ports.Get(p.ID)
+		was, there, err := ports.Get(p.ID)
 		if err == nil && (!there || !samePort(was, p)) {
-			changed, err = true, l.ports.Put(p.ID, p)
+			changed, err = true, ports.Put(p.ID, p)
 		}
 		if err != nil {
 			return changed, err
@@ -182,7 +209,7 @@ func (l *Ledger) Remove(id string) error {
 	if err := statedir.Key(id); err != nil {
 		return err
 	}
-	return l.space.Do(func() error {
+	return l.do(func() error {
 		if err := l.removed.Put(id, true); err != nil {
 			return err
 		}
@@ -192,12 +219,8 @@ func (l *Ledger) Remove(id string) error {
 		if err := l.networks.Delete(id); err != nil {
 			return err
 		}
-		if err := l.ports.Each(func(portID string, p networkdriver.Port) error {
-			if p.NetworkID != id {
-				return nil
-			}
-			return l.ports.Delete(portID)
-		}); err != nil {
+		ports := l.ports(id)
+		if err := ports.Each(func(portID string, _ networkdriver.Port) error { return ports.Delete(portID) }); err != nil {
 			return err
 		}
 		return l.bindings.Each(func(portID string, b binding) error {
@@ -217,7 +240,7 @@ func (l *Ledger) Bind(p networkdriver.Port, b networkdriver.Bind) (s networkdriv
 	if b.Host == "" || b.Generation < 1 {
 		return s, fault.InvalidField("bind", b, "name a host and a generation from 1")
 	}
-	err = l.space.Do(func() error {
+	err = l.do(func() error {
 		h, found, err := l.head(p.NetworkID)
 		switch {
 		case err != nil:
@@ -263,7 +286,7 @@ func (l *Ledger) Unbind(portID string, b networkdriver.Bind) error {
 	if err := statedir.Key(portID); err != nil {
 		return err
 	}
-	return l.space.Do(func() error {
+	return l.do(func() error {
 		grave, _, err := l.unbound.Get(portID)
 		if err == nil && b.Generation > grave {
 			err = l.unbound.Put(portID, b.Generation)
@@ -281,7 +304,7 @@ func (l *Ledger) Unbind(portID string, b networkdriver.Bind) error {
 
 // Remember keeps the greatest epoch of a cloud and returns it; 0 only asks.
 func (l *Ledger) Remember(cloud string, epoch int64) (newest int64, err error) {
-	err = l.space.Do(func() error {
+	err = l.do(func() error {
 		newest, err = statedir.Greatest(l.epochs, cloud, epoch)
 		return err
 	})
@@ -290,12 +313,12 @@ func (l *Ledger) Remember(cloud string, epoch int64) (newest int64, err error) {
 
 // Forget drops the binding of a port without a tombstone, as damage does.
 func (l *Ledger) Forget(portID string) error {
-	return l.space.Do(func() error { return l.bindings.Delete(portID) })
+	return l.do(func() error { return l.bindings.Delete(portID) })
 }
 
 // Networks lists what is there, in the order of the ids.
 func (l *Ledger) Networks() (states []networkdriver.NetworkState, err error) {
-	err = l.space.Do(func() error {
+	err = l.do(func() error {
 		at := map[string]map[string]networkdriver.Bind{}
 		if err := l.networks.Each(func(id string, t networkdriver.Topology) error {
 			at[id] = map[string]networkdriver.Bind{}
@@ -319,16 +342,14 @@ func (l *Ledger) Networks() (states []networkdriver.NetworkState, err error) {
 
 // Topology returns a copy of what was applied, and whether there is one; its ports in the order of their ids.
 func (l *Ledger) Topology(id string) (t networkdriver.Topology, found bool, err error) {
-	err = l.space.Do(func() error {
+	err = l.do(func() error {
 		if t, found, err = l.networks.Get(id); err != nil || !found {
 			return err
 		}
 		t = clone(t)
-		return l.ports.Each(func(_ string, p networkdriver.Port) error {
-			if p.NetworkID == id {
-				p.Fixed = slices.Clone(p.Fixed)
-				t.Ports = append(t.Ports, p)
-			}
+		return l.ports(id).Each(func(_ string, p networkdriver.Port) error {
+			p.Fixed = slices.Clone(p.Fixed)
+			t.Ports = append(t.Ports, p)
 			return nil
 		})
 	})

@@ -148,3 +148,34 @@ func TestHead(t *testing.T) {
 	_, err = l.Bind(networkdriver.Port{ID: "r", NetworkID: "n"}, networkdriver.Bind{Host: "h", Generation: 1})
 	require.Equal(t, fault.NotFound, fault.CodeOf(err))
 }
+
+// Ports that an earlier version kept in one table are those of their networks, also after a kill half way.
+func TestPortsOfAnEarlierVersion(t *testing.T) {
+	t.Parallel()
+	space := statedir.Memory()
+	l := ledger.New(space)
+	apply(t, l, "n")
+	old := statedir.In[networkdriver.Port](space, "ports")
+	require.NoError(t, space.Do(func() error {
+		for _, id := range []string{"p", "q"} {
+			require.NoError(t, old.Put(id, networkdriver.Port{ID: id, NetworkID: "n"}))
+		}
+		return statedir.In[networkdriver.Port](space, "ports-n").Put("p", networkdriver.Port{ID: "p", NetworkID: "n"})
+	}))
+	l = ledger.New(space)
+	got, found, err := l.Topology("n")
+	require.NoError(t, err)
+	require.True(t, found)
+	require.Len(t, got.Ports, 2)
+	require.NoError(t, space.Do(func() error {
+		keys, err := old.Keys()
+		require.Empty(t, keys)
+		return err
+	}))
+	changed, err := l.Change(1, networkdriver.Topology{NetworkID: "n", Revision: 2}, []string{"p"})
+	require.NoError(t, err)
+	require.True(t, changed)
+	got, _, err = l.Topology("n")
+	require.NoError(t, err)
+	require.Len(t, got.Ports, 1)
+}
