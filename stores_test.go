@@ -310,12 +310,16 @@ func TestOldStores(t *testing.T) {
 			d := openDisk(t, dir, begun.Add(24*time.Hour))
 			require.NotEmpty(t, d.token(t), "the old password logs in")
 			servers := d.byName()
-			require.Len(t, servers, 5, "web, stopped, failed, half, doomed")
+			for _, name := range []string{"web", "stopped", "failed", "half"} {
+				require.Contains(t, servers, name)
+			}
 			for name, want := range map[string]compute.VMState{"web": compute.Active, "stopped": compute.Stopped, "failed": compute.Error} {
 				require.Equal(t, want, servers[name].VMState, name)
 			}
 			require.NoError(t, d.settled(servers["half"].ID), "a boot that was broken off goes on")
-			require.NoError(t, d.settled(servers["doomed"].ID), "and so does a delete")
+			if doomed := servers["doomed"]; doomed != nil { // else it has ended already
+				require.NoError(t, d.settled(doomed.ID), "and so does a delete")
+			}
 			require.NoError(t, d.settled(servers["web"].ID))
 			no := false
 			_, err := d.admin().Compute.UpdateHost(ctx, "host-2", compute.UpdateHost{ForcedDown: &no})
