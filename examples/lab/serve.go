@@ -28,6 +28,7 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 	if err := os.MkdirAll(cfg.data, 0o755); err != nil {
 		return fmt.Errorf("data directory: %w; name another one with -data", err)
 	}
+	defer useMemory()()
 	level := new(slog.LevelVar)
 	level.Set(cfg.level)
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
