@@ -45,7 +45,7 @@ type Options struct {
 	// Group is how many waiting Updates may share a commit. 0 means 64.
 	Group int
 	// DecodedBytes bounds the documents whose decoded form is kept in memory, by the length of their JSON;
-	// a decoded document takes two or three times as much. 0 means 8 MiB, -1 none.
+	// a decoded document takes two or three times as much. 0 means 4 MiB, -1 none.
 	DecodedBytes int
 	// Rerun runs each closure so many extra times and compares what it wants
 	// written, so that an impure closure fails. For tests. 0 means none.
@@ -105,7 +105,7 @@ func New(d Driver, opt Options) (*Store, error) {
 		opt.Seed = func(context.Context) [32]byte { return id.Seed() }
 	}
 	if opt.DecodedBytes == 0 {
-		opt.DecodedBytes = 8 << 20
+		opt.DecodedBytes = 4 << 20
 	}
 	s := &Store{kept: remembers{limit: max(0, opt.DecodedBytes)}, d: d, opt: opt, aead: aead, queue: make(chan *job, opt.Group), stop: make(chan struct{}), done: make(chan struct{}),
 		broken: make(chan struct{})}

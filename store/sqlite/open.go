@@ -90,7 +90,7 @@ func (o *Options) fill() error {
 		o.Clock = clock.System()
 	}
 	if o.CacheBytes == 0 {
-		o.CacheBytes = 32 << 20
+		o.CacheBytes = 16 << 20
 	}
 	if o.CheckBytes == 0 {
 		o.CheckBytes = 64 << 20

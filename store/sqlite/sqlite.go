@@ -31,7 +31,7 @@ import (
 type Options struct {
 	// Clock tells the time. nil means the machine's.
 	Clock clock.Clock
-	// CacheBytes bounds the documents kept in memory. 0 means 32 MiB.
+	// CacheBytes bounds the documents kept in memory. 0 means 16 MiB.
 	CacheBytes int
 	// CheckBytes: a larger file is not checked for damage when it is opened. 0 means 64 MiB, -1 no file is.
 	CheckBytes int64
