@@ -69,14 +69,9 @@ func (j *journal) refresh() error {
 	}
 	if j.file == nil {
 		j.forget()
-		f, err := os.OpenFile(j.path(), os.O_RDWR, 0)
-		if err != nil {
-			return Explain(j.path(), err)
+		if err := j.open(os.O_RDWR); err != nil {
+			return err
 		}
-		if j.info, err = f.Stat(); err != nil {
-			return Explain(j.path(), errors.Join(err, f.Close()))
-		}
-		j.file = f
 	}
 	if info.Size() == j.end {
 		return nil
@@ -85,6 +80,18 @@ func (j *journal) refresh() error {
 		j.forget() // so that the next one reads all of it and says the same
 		return Explain(j.path(), err)
 	}
+	return nil
+}
+
+func (j *journal) open(flags int) error {
+	f, err := os.OpenFile(j.path(), flags, 0o600)
+	if err != nil {
+		return Explain(j.path(), err)
+	}
+	if j.info, err = f.Stat(); err != nil {
+		return Explain(j.path(), errors.Join(err, f.Close()))
+	}
+	j.file = f
 	return nil
 }
 
@@ -143,18 +150,18 @@ func (j *journal) take(line []byte) error {
 	if !ok || !also || Key(string(table)) != nil || Key(string(key)) != nil {
 		return fault.New(fault.Corrupt, "file %s is damaged at byte %d: %.60q is no line of it; restore it, or take that line out to give up what it describes", j.path(), at, line)
 	}
-	docs := j.at[string(table)]
-	if docs == nil {
-		docs = map[string]place{}
-		j.at[string(table)] = docs
-	}
-	j.set(docs, string(table), string(key), place{at + int64(len(line)-len(doc)-1), int32(len(doc))})
+	j.set(string(table), string(key), place{at + int64(len(line)-len(doc)-1), int32(len(doc))})
 	j.end = at + int64(len(line))
 	return nil
 }
 
 // set counts a document; one of no length does not exist.
-func (j *journal) set(docs map[string]place, table, key string, p place) {
+func (j *journal) set(table, key string, p place) {
+	docs := j.at[table]
+	if docs == nil {
+		docs = map[string]place{}
+		j.at[table] = docs
+	}
 	around := int64(len(table) + len(key) + 3)
 	if old, ok := docs[key]; ok {
 		j.live -= around + int64(old.n)
@@ -184,14 +191,9 @@ func (j *journal) where(table, key string) string {
 // put appends a line; without a document it removes one.
 func (j *journal) put(table, key string, doc []byte) error {
 	if j.file == nil {
-		f, err := os.OpenFile(j.path(), os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			return Explain(j.path(), err)
+		if err := j.open(os.O_RDWR | os.O_CREATE); err != nil {
+			return err
 		}
-		if j.info, err = f.Stat(); err != nil {
-			return Explain(j.path(), errors.Join(err, f.Close()))
-		}
-		j.file = f
 	}
 	begins := j.end
 	j.line = j.line[:0]
@@ -205,12 +207,7 @@ func (j *journal) put(table, key string, doc []byte) error {
 		return Explain(j.path(), err)
 	}
 	j.end += int64(len(j.line))
-	docs := j.at[table]
-	if docs == nil {
-		docs = map[string]place{}
-		j.at[table] = docs
-	}
-	j.set(docs, table, key, place{j.end - int64(len(doc)) - 1, int32(len(doc))})
+	j.set(table, key, place{j.end - int64(len(doc)) - 1, int32(len(doc))})
 	if j.end > max(j.limit, 2*j.live+journalSlack) {
 		j.shrink()
 	}
@@ -288,11 +285,8 @@ func (j *journal) write(fill func(add func(table, key string, doc []byte) error)
 	if err == nil {
 		err = fill(func(table, key string, doc []byte) error {
 			j.line = appendLine(j.line[:0], table, key, doc)
-			if j.at[table] == nil {
-				j.at[table] = map[string]place{}
-			}
 			j.end += int64(len(j.line))
-			j.set(j.at[table], table, key, place{j.end - int64(len(doc)) - 1, int32(len(doc))})
+			j.set(table, key, place{j.end - int64(len(doc)) - 1, int32(len(doc))})
 			_, err := w.Write(j.line)
 			return err
 		})
