@@ -35,6 +35,8 @@ func (s *files) where(table, key string) string { return "file " + s.file(table,
 
 func (s *files) refresh() error { return nil }
 
+func (s *files) rest() {}
+
 func (s *files) close() {}
 
 func (s *files) get(table, key string) ([]byte, error) {

@@ -23,16 +23,18 @@ import (
 //
 // The last line about a document counts; one without a document removes it. Making or replacing a file for each document costs a
 // file system, above all ext4, many times as much. When more than half of the file does not count any more it is written anew, in
-// place of the old one. Whoever has the Space's lock reads first what others have appended.
+// place of the old one. Whoever has the Space's lock reads first what others have appended. An index beside it spares who opens it most of
+// the reading.
 type journal struct {
-	dir   string
-	file  *os.File // nil: not open, or not there
-	info  os.FileInfo
-	at    map[string]map[string]place // by table and key
-	end   int64                       // of what was read and written
-	live  int64                       // bytes of lines that count
-	limit int64                       // the length at which it is written anew
-	line  []byte                      // room for one
+	dir     string
+	file    *os.File // nil: not open, or not there
+	info    os.FileInfo
+	at      map[string]*places // by table
+	end     int64              // of what was read and written
+	indexed int64              // of what the index lists; 0: there is none, or a wrong one
+	live    int64              // bytes of lines that count
+	limit   int64              // the length at which it is written anew
+	line    []byte             // room for one
 }
 
 // place is where a document is.
@@ -72,15 +74,20 @@ func (j *journal) refresh() error {
 		if err := j.open(os.O_RDWR); err != nil {
 			return err
 		}
+		j.loadIndex(info.Size())
 	}
 	if info.Size() == j.end {
 		return nil
 	}
-	if err := j.read(); err != nil {
+	return j.readOn()
+}
+
+func (j *journal) readOn() error {
+	err := j.read()
+	if err != nil {
 		j.forget() // so that the next one reads all of it and says the same
-		return Explain(j.path(), err)
 	}
-	return nil
+	return Explain(j.path(), err)
 }
 
 func (j *journal) open(flags int) error {
@@ -98,7 +105,7 @@ func (j *journal) open(flags int) error {
 // forget makes the journal as if it were not there.
 func (j *journal) forget() {
 	j.close()
-	j.at, j.end, j.live, j.limit = map[string]map[string]place{}, 0, 0, 0
+	j.at, j.end, j.indexed, j.live, j.limit = map[string]*places{}, 0, 0, 0, 0
 }
 
 func (j *journal) close() {
@@ -157,11 +164,10 @@ func (j *journal) take(line []byte) error {
 
 // set counts a document; one of no length does not exist.
 func (j *journal) set(table, key string, p place) {
-	docs := j.at[table]
-	if docs == nil {
-		docs = map[string]place{}
-		j.at[table] = docs
+	if j.at[table] == nil {
+		j.at[table] = &places{}
 	}
+	docs := j.at[table].all()
 	around := int64(len(table) + len(key) + 3)
 	if old, ok := docs[key]; ok {
 		j.live -= around + int64(old.n)
@@ -175,13 +181,38 @@ func (j *journal) set(table, key string, p place) {
 }
 
 func (j *journal) get(table, key string) ([]byte, error) {
-	p, ok := j.at[table][key]
+	p, ok := j.at[table].all()[key]
 	if !ok {
 		return nil, nil
 	}
-	doc := make([]byte, p.n)
-	_, err := j.file.ReadAt(doc, p.off)
+	doc, err := j.readLine(table, key, p)
+	if !errors.Is(err, errNotThere) {
+		return doc, Explain(j.path(), err)
+	}
+	if err := j.dropIndex(); err != nil { // it is wrong: what it says of others is not believed either
+		return nil, err
+	}
+	if p, ok = j.at[table].all()[key]; !ok {
+		return nil, nil
+	}
+	doc, err = j.readLine(table, key, p)
 	return doc, Explain(j.path(), err)
+}
+
+// errNotThere says that a line is not where it should be.
+var errNotThere = errors.New("the file was changed by another program")
+
+// readLine returns the document of a line.
+func (j *journal) readLine(table, key string, p place) ([]byte, error) {
+	n := len(table) + len(key) + 2
+	line := make([]byte, n+int(p.n)+1)
+	if _, err := j.file.ReadAt(line, p.off-int64(n)); err != nil && err != io.EOF { // a line that is cut off is another
+		return nil, err
+	}
+	if rest, ok := bytes.CutPrefix(line, []byte(table+" "+key+" ")); !ok || rest[p.n] != '\n' {
+		return nil, errNotThere
+	}
+	return line[n : n+int(p.n)], nil
 }
 
 func (j *journal) where(table, key string) string {
@@ -221,15 +252,16 @@ func appendLine(to []byte, table, key string, doc []byte) []byte {
 }
 
 func (j *journal) remove(table, key string) error {
-	if _, ok := j.at[table][key]; !ok {
+	if _, ok := j.at[table].all()[key]; !ok {
 		return nil
 	}
 	return j.put(table, key, nil)
 }
 
 func (j *journal) keys(table string) ([]string, error) {
-	keys := make([]string, 0, len(j.at[table]))
-	for k := range j.at[table] {
+	docs := j.at[table].all()
+	keys := make([]string, 0, len(docs))
+	for k := range docs {
 		keys = append(keys, k)
 	}
 	slices.Sort(keys)
@@ -244,7 +276,7 @@ func (j *journal) shrink() {
 	}
 	var docs []doc
 	for table, all := range j.at {
-		for key, p := range all {
+		for key, p := range all.all() {
 			docs = append(docs, doc{table, key, p})
 		}
 	}
@@ -253,7 +285,7 @@ func (j *journal) shrink() {
 	next.forget()
 	err := next.write(func(add func(table, key string, doc []byte) error) error {
 		for _, d := range docs {
-			body, err := j.get(d.table, d.key)
+			body, err := j.readLine(d.table, d.key, d.place)
 			if err == nil {
 				err = add(d.table, d.key, body)
 			}
@@ -294,6 +326,9 @@ func (j *journal) write(fill func(add func(table, key string, doc []byte) error)
 	err = errors.Join(err, w.Flush())
 	if err == nil {
 		j.info, err = f.Stat()
+	}
+	if err == nil {
+		err = removeIndex(j.dir) // first, so that it is never beside another journal
 	}
 	if err == nil {
 		err = os.Rename(name, j.path())
