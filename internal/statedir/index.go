@@ -134,7 +134,7 @@ func (j *journal) dropIndex() error {
 	if err := j.open(os.O_RDWR); err != nil {
 		return err
 	}
-	return j.readOn()
+	return j.readOn(j.info.Size())
 }
 
 func removeIndex(dir string) error {

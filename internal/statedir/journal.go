@@ -79,11 +79,12 @@ func (j *journal) refresh() error {
 	if info.Size() == j.end {
 		return nil
 	}
-	return j.readOn()
+	return j.readOn(info.Size())
 }
 
-func (j *journal) readOn() error {
-	err := j.read()
+// readOn reads to the end of the file, which has a size.
+func (j *journal) readOn(size int64) error {
+	err := j.read(int(min(size-j.end+1, 64<<10)))
 	if err != nil {
 		j.forget() // so that the next one reads all of it and says the same
 	}
@@ -116,8 +117,8 @@ func (j *journal) close() {
 }
 
 // read takes in the lines behind the end. An unfinished one, or one with zeros, is what a kill or a power cut has left: the journal ends there.
-func (j *journal) read() error {
-	r := bufio.NewReaderSize(io.NewSectionReader(j.file, j.end, 1<<62), 64<<10)
+func (j *journal) read(buffer int) error {
+	r := bufio.NewReaderSize(io.NewSectionReader(j.file, j.end, 1<<62), buffer)
 	var long []byte
 	for {
 		line, err := r.ReadSlice('\n')
