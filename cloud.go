@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -136,8 +137,14 @@ func (c *Cloud) open(ctx context.Context) (err error) {
 	if o.Idle {
 		return nil
 	}
-	c.meet(ctx)
-	if err := c.compute.Start(ctx); err != nil {
+	met := make(chan struct{})
+	go func() {
+		defer close(met)
+		c.meet(ctx)
+	}()
+	err = c.compute.Start(ctx)
+	<-met // before anything is done there
+	if err != nil {
 		return err
 	}
 	return c.engine.Start(ctx)
@@ -246,7 +253,7 @@ func (c *Cloud) tidy() {
 			c.opt.Log.Warn("the networks could not be compared with the network provider; it is tried again in 4 minutes", "error", err)
 		}
 	}
-	c.opt.Clock.AfterFunc(0, reconcile)
+	c.opt.Clock.AfterFunc(time.Second, reconcile) // whoever calls first after a start does not share the machine with it
 	c.every(4*time.Minute, reconcile)
 	c.every(4*time.Minute, func() {
 		if _, _, err := c.image.Sweep(c.ctx); err != nil && c.ctx.Err() == nil {
@@ -260,9 +267,28 @@ func (c *Cloud) tidy() {
 func (c *Cloud) meet(ctx context.Context) {
 	ctx, cancel := clock.WithTimeout(ctx, c.opt.Clock, 10*time.Second)
 	defer cancel()
-	for name, d := range map[string]any{network.Driver: c.opt.Network, image.Driver: c.opt.Images} {
-		if err := c.witness.Meet(ctx, name, d); err != nil && c.ctx.Err() == nil {
+	failed := func(name string, err error) {
+		if c.ctx.Err() == nil {
 			c.opt.Log.WarnContext(ctx, "a driver could not be asked how new a store it has seen; nothing is deleted there before it answers", "driver", name, "error", err)
+		}
+	}
+	met := map[string]*witness.Meeting{}
+	for name, d := range map[string]any{network.Driver: c.opt.Network, image.Driver: c.opt.Images} {
+		m, err := c.witness.Ask(ctx, name, d)
+		if err != nil {
+			failed(name, err)
+			continue
+		}
+		met[name] = m
+	}
+	compared := c.witness.Compare(ctx, slices.Collect(maps.Values(met))...)
+	for name, m := range met {
+		err := compared
+		if err == nil {
+			err = c.witness.Tell(ctx, m)
+		}
+		if err != nil {
+			failed(name, err)
 		}
 	}
 }

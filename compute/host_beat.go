@@ -10,6 +10,8 @@ import (
 	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/internal/clock"
+	"github.com/nubecula/cloud/internal/witness"
+	"github.com/nubecula/cloud/scheduler"
 	"github.com/nubecula/cloud/store"
 )
 
@@ -98,68 +100,172 @@ func (c *core) answers(h *Host, now time.Time) bool {
 	return c.heard(h) && now.Sub(h.Heartbeat) <= c.opt.DownAfter
 }
 
-// beat asks one host whether it is there and records the answer.
-func (c *core) beat(ctx context.Context, h *hypervisor) error {
-	if h.asking.Swap(true) {
-		return nil
-	}
-	type answer struct {
-		host computedriver.Host
-		err  error
-	}
-	got := make(chan answer, 1)
+// answer is what a host says, or why it says nothing.
+type answer struct {
+	h       *hypervisor
+	host    computedriver.Host
+	meeting *witness.Meeting // with a host that this driver has not reported before
+	met     bool             // the store was compared with it
+	err     error
+
+	fresh bool // this run hears it for the first time, or after a silence
+	gone  bool // it was declared gone
+}
+
+// linger is how long answers wait for those of other hosts, to be recorded in one transaction with them.
+const linger = 100 * time.Millisecond
+
+// beat asks hosts whether they are there, all at once, and records the answers together, without those that let the others wait.
+// It returns the hosts to look at, which answer for the first time or again.
+func (c *core) beat(ctx context.Context, all ...*hypervisor) (look []string) {
 	ctx, cancel := clock.WithTimeout(ctx, c.clock, c.opt.DownAfter/2)
 	defer cancel()
+	said := make(chan *answer, 2*len(all)) // each answers, and then has perhaps been told how new the store is
+	left := 0
+	for _, h := range all {
+		if !h.asking.Swap(true) {
+			left++
+			go func() { said <- c.ask(ctx, h) }()
+		}
+	}
+	for left > 0 {
+		var meet, heard []*answer
+		for _, a := range c.gather(said, left) {
+			switch {
+			case a.err != nil:
+				left--
+				c.unheard(ctx, a)
+			case a.meeting != nil && !a.met:
+				meet = append(meet, a)
+			default:
+				left--
+				heard = append(heard, a)
+			}
+		}
+		c.meetHosts(ctx, meet, said)
+		look = append(look, c.welcome(ctx, heard)...)
+	}
+	return look
+}
+
+// gather returns what is said by n hosts, or by those of them that are quick.
+func (c *core) gather(said <-chan *answer, n int) []*answer {
+	all := []*answer{<-said}
+	if n == 1 {
+		return all
+	}
+	over := make(chan struct{})
+	defer c.clock.AfterFunc(linger, func() { close(over) })()
+	for len(all) < n {
+		select {
+		case a := <-said:
+			all = append(all, a)
+		case <-over:
+			return all
+		}
+	}
+	return all
+}
+
+// ask asks a host what it is, and one that is new to this process how new a store it has seen.
+func (c *core) ask(ctx context.Context, h *hypervisor) *answer {
+	got := make(chan *answer, 1) // not a variable: a late answer must not be written to it
 	go func() {
 		defer h.asking.Store(false)
-		host, err := h.Driver.Host(ctx)
-		got <- answer{host, err}
-	}()
-	var a answer
-	select {
-	case a = <-got:
-	case <-ctx.Done():
-		a.err = context.Cause(ctx)
-	}
-	if a.err == nil && (a.host.ID == "" || a.host.Name == "") {
-		a.err = fault.New(fault.Invalid, "the driver reports a host without id or name: %q, %q", a.host.ID, a.host.Name)
-	}
-	if a.err == nil && h.hostID() != a.host.ID { // before anything is done there
-		a.err = c.meet(ctx, h, a.host.ID)
-	}
-	if a.err == nil {
-		a.err = c.adopt(h, a.host.ID)
-	}
-	if a.err != nil {
-		if !h.silent.Swap(true) && ctx.Err() == nil {
-			c.clock.AfterFunc(c.opt.Heartbeat/10, func() { c.spawn(func(ctx context.Context) { c.beat(ctx, h) }) }) // one lost answer is no silence
-			c.log.WarnContext(ctx, "a host does not answer; its servers go on, new ones go elsewhere once it counts as down",
-				"host_id", h.hostID(), "down_after", c.opt.DownAfter, "error", a.err)
+		a := &answer{h: h}
+		a.host, a.err = h.Driver.Host(ctx)
+		if a.err == nil && (a.host.ID == "" || a.host.Name == "") {
+			a.err = fault.New(fault.Invalid, "the driver reports a host without id or name: %q, %q", a.host.ID, a.host.Name)
 		}
-		return a.err
+		if a.err == nil && h.hostID() != a.host.ID { // before anything is done there
+			a.meeting, a.err = c.opt.Witness.Ask(ctx, instance(a.host.ID), rememberer(h.Driver))
+		}
+		got <- a
+	}()
+	select {
+	case a := <-got:
+		return a
+	case <-ctx.Done():
+		return &answer{h: h, err: context.Cause(ctx)}
 	}
-	returned := h.silent.Swap(false)
-	fresh, gone, err := c.record(ctx, h, a.host)
-	if err != nil {
-		return err
+}
+
+// meetHosts compares the store with what new hosts remember of it, and has them told; each is said again then.
+func (c *core) meetHosts(ctx context.Context, all []*answer, said chan<- *answer) {
+	var meetings []*witness.Meeting
+	for _, a := range all {
+		meetings = append(meetings, a.meeting)
 	}
-	if fresh || returned {
-		c.log.Info("a host answers", "host_id", a.host.ID, "host", a.host.Name, "type", a.host.Type, "zone", h.Zone)
-		if gone {
+	err := c.opt.Witness.Compare(ctx, meetings...)
+	for _, a := range all {
+		a.met = true
+		if a.err = err; err != nil {
+			said <- a
+			continue
+		}
+		go func() {
+			a.err = within(ctx, func() error { return c.opt.Witness.Tell(ctx, a.meeting) })
+			said <- a
+		}()
+	}
+}
+
+// welcome records answers in one transaction and returns the hosts to look at.
+func (c *core) welcome(ctx context.Context, all []*answer) (look []string) {
+	var heard []*answer
+	for _, a := range all {
+		if a.err = c.adopt(a.h, a.host.ID); a.err != nil {
+			c.unheard(ctx, a)
+		} else {
+			heard = append(heard, a)
+		}
+	}
+	if len(heard) == 0 || c.record(ctx, heard) != nil {
+		return nil // the next heartbeat is not far
+	}
+	for _, a := range heard {
+		if returned := a.h.silent.Swap(false); !a.fresh && !returned {
+			continue
+		}
+		c.log.Info("a host answers", "host_id", a.host.ID, "host", a.host.Name, "type", a.host.Type, "zone", a.h.Zone)
+		if a.gone {
 			c.log.WarnContext(ctx, "a host answers that an operator declared gone for good; guests of servers that were deleted since are removed from it, and servers whose guests are there come back. "+
 				"It takes new servers once an operator says that it is not forced down", "host_id", a.host.ID, "host", a.host.Name)
 		}
-		c.lookAt(a.host.ID)
+		look = append(look, a.host.ID)
 	}
-	return nil
+	return look
+}
+
+// unheard has a host that did not answer asked again soon, once.
+func (c *core) unheard(ctx context.Context, a *answer) {
+	h := a.h
+	if h.silent.Swap(true) || ctx.Err() != nil {
+		return
+	}
+	c.clock.AfterFunc(c.opt.Heartbeat/10, func() { c.spawn(func(ctx context.Context) { c.beatAndLook(ctx, h) }) }) // one lost answer is no silence
+	c.log.WarnContext(ctx, "a host does not answer; its servers go on, new ones go elsewhere once it counts as down",
+		"host_id", h.hostID(), "down_after", c.opt.DownAfter, "error", a.err)
+}
+
+// beatAndLook is a heartbeat of one host, which is looked at if it was silent.
+func (c *core) beatAndLook(ctx context.Context, h *hypervisor) {
+	for _, id := range c.beat(ctx, h) {
+		c.lookAt(id)
+	}
 }
 
 // meet compares the store with what the driver of a host remembers of it.
 func (c *core) meet(ctx context.Context, h *hypervisor, hostID string) error {
-	if r, ok := computedriver.As[computedriver.Rememberer](h.Driver); ok {
-		return within(ctx, func() error { return c.opt.Witness.Meet(ctx, instance(hostID), r) })
+	return within(ctx, func() error { return c.opt.Witness.Meet(ctx, instance(hostID), rememberer(h.Driver)) })
+}
+
+// rememberer is what of a driver remembers how new a store was; nil when nothing does.
+func rememberer(d computedriver.Hypervisor) any {
+	if r, ok := computedriver.As[computedriver.Rememberer](d); ok {
+		return r
 	}
-	return c.opt.Witness.Meet(ctx, instance(hostID), nil)
+	return nil
 }
 
 func (h *hypervisor) hostID() string {
@@ -184,28 +290,42 @@ func (c *core) adopt(h *hypervisor, id string) error {
 	return nil
 }
 
-// record keeps what a host reports, and tells whether this run hears it for the first time after a silence, and whether it was declared gone.
-func (c *core) record(ctx context.Context, d *hypervisor, r computedriver.Host) (fresh, gone bool, err error) {
-	err = c.store.Update(ctx, func(tx *store.Tx) error {
-		h, err := hosts.Get(tx, r.ID)
-		if fault.Is(err, fault.NotFound) {
-			h, err = &Host{ID: r.ID, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}, nil
+// record keeps what hosts report.
+func (c *core) record(ctx context.Context, all []*answer) error {
+	return c.store.Update(ctx, func(tx *store.Tx) error {
+		var seen []scheduler.Host
+		for _, a := range all {
+			h, err := c.report(tx, a)
+			if err != nil {
+				return err
+			}
+			seen = append(seen, h)
 		}
-		if err != nil {
-			return err
-		}
-		fresh, gone = !c.answers(h, tx.LeaseNow()), !h.Gone.IsZero()
-		was := *h
-		h.Name, h.Type, h.Version, h.Arch, h.Address, h.Traits = r.Name, r.Type, r.Version, r.Arch, r.Address, r.Traits
-		h.VCPUs, h.MemoryMiB, h.DiskGiB = r.VCPUs, r.MemoryMiB, r.DiskGiB
-		h.Zone, h.Ratios = d.Zone, d.Ratios
-		if !sameFacts(&was, h) {
-			h.UpdatedAt = tx.Now()
-		}
-		h.Heartbeat, h.SeenAt, h.Run = tx.LeaseNow(), tx.Now(), c.run
-		return c.putHost(tx, h)
+		tx.OnCommit(func() { c.snap.set(seen...) })
+		return nil
 	})
-	return fresh, gone, err
+}
+
+// report writes what a host reports, and returns the scheduler's view of it.
+func (c *core) report(tx *store.Tx, a *answer) (scheduler.Host, error) {
+	d, r := a.h, &a.host
+	h, err := hosts.Get(tx, r.ID)
+	if fault.Is(err, fault.NotFound) {
+		h, err = &Host{ID: r.ID, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}, nil
+	}
+	if err != nil {
+		return scheduler.Host{}, err
+	}
+	a.fresh, a.gone = !c.answers(h, tx.LeaseNow()), !h.Gone.IsZero()
+	was := *h
+	h.Name, h.Type, h.Version, h.Arch, h.Address, h.Traits = r.Name, r.Type, r.Version, r.Arch, r.Address, r.Traits
+	h.VCPUs, h.MemoryMiB, h.DiskGiB = r.VCPUs, r.MemoryMiB, r.DiskGiB
+	h.Zone, h.Ratios = d.Zone, d.Ratios
+	if !sameFacts(&was, h) {
+		h.UpdatedAt = tx.Now()
+	}
+	h.Heartbeat, h.SeenAt, h.Run = tx.LeaseNow(), tx.Now(), c.run
+	return c.writeHost(tx, h)
 }
 
 func sameFacts(a, b *Host) bool {
@@ -216,11 +336,16 @@ func sameFacts(a, b *Host) bool {
 
 // putHost writes a host and, with the commit, the scheduler's view of it.
 func (c *core) putHost(tx *store.Tx, h *Host) error {
+	as, err := c.writeHost(tx, h)
+	tx.OnCommit(func() { c.snap.set(as) })
+	return err
+}
+
+// writeHost writes a host and returns what the scheduler's view of it is once that is committed.
+func (c *core) writeHost(tx *store.Tx, h *Host) (scheduler.Host, error) {
 	l, err := ledgerOf(tx, h.ID)
 	if err != nil {
-		return err
+		return scheduler.Host{}, err
 	}
-	as := c.schedulable(h, l)
-	tx.OnCommit(func() { c.snap.set(as) })
-	return hosts.Put(tx, h)
+	return c.schedulable(h, l), hosts.Put(tx, h)
 }

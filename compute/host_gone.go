@@ -75,7 +75,7 @@ func (c *core) askNow(ctx context.Context, hostID string) {
 	d := c.hyper.byID[hostID]
 	c.hyper.mu.RUnlock()
 	if d != nil {
-		_ = c.beat(ctx, d) // an answer is recorded
+		c.beatAndLook(ctx, d) // an answer is recorded
 	}
 }
 

@@ -81,6 +81,9 @@ func (c *core) idleNow() {
 	}
 }
 
+// firstLook is when the guests of the hosts are compared with the records after a start. Whoever calls first does not share the machine with that.
+const firstLook = time.Second
+
 // Start registers the hosts, fills the scheduler's view and begins heartbeats
 // and reconciliation. It returns once every host has answered or failed to
 // within DownAfter/2. Call it before the engine's Start, so that operations of an earlier run find their hosts.
@@ -97,18 +100,16 @@ func (s *Service) Start(ctx context.Context) error {
 		return err
 	}
 	drivers := make([]*hypervisor, len(c.opt.Hypervisors))
-	var first sync.WaitGroup
 	for i, o := range c.opt.Hypervisors {
-		h := &hypervisor{Hypervisor: o}
-		drivers[i] = h
-		first.Go(func() { c.beat(ctx, h) })
+		drivers[i] = &hypervisor{Hypervisor: o}
 	}
-	first.Wait()
+	look := c.beat(ctx, drivers...)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	c.clock.AfterFunc(firstLook, func() { c.spawn(func(ctx context.Context) { c.reconcileEach(ctx, look) }) })
 	for _, h := range drivers {
-		c.loop(c.opt.Heartbeat, func(ctx context.Context) { c.beat(ctx, h) })
+		c.loop(c.opt.Heartbeat, func(ctx context.Context) { c.beatAndLook(ctx, h) })
 		c.watch(h)
 	}
 	c.loop(c.opt.Reconcile, func(ctx context.Context) { c.reconcileAll(ctx) })

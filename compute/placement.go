@@ -181,8 +181,14 @@ func (s *snapshot) used(hostID string, used scheduler.Resources) {
 }
 
 func (s *snapshot) set(hosts ...scheduler.Host) {
-	if next, err := s.p.Load().With(hosts...); err == nil {
+	next, err := s.p.Load().With(hosts...)
+	switch {
+	case err == nil:
 		s.p.Store(next)
+	case len(hosts) > 1: // one that reports nonsense takes no servers; the others do
+		for _, h := range hosts {
+			s.set(h)
+		}
 	}
 }
 

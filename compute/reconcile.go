@@ -35,6 +35,13 @@ func (c *core) reconcileAll(ctx context.Context) {
 	c.closeGone(ctx)
 }
 
+// reconcileEach looks at hosts, one after the other.
+func (c *core) reconcileEach(ctx context.Context, hostIDs []string) {
+	for _, id := range hostIDs {
+		c.reconcile(ctx, id)
+	}
+}
+
 // driven lists the hosts whose driver answered its newest heartbeat.
 func (c *core) driven() []string {
 	c.hyper.mu.RLock()

@@ -153,54 +153,94 @@ func (w *Witness) AllowAt(ctx context.Context, driver string, d any) error {
 // Meet compares the store with what a driver remembers and raises both epochs. Call it before the driver is used, and
 // now and then. A driver that is no Rememberer remembers nothing. It calls the driver, so it runs outside of transactions.
 func (w *Witness) Meet(ctx context.Context, driver string, d any) error {
-	if w == nil {
+	m, err := w.Ask(ctx, driver, d)
+	if err == nil {
+		err = w.Compare(ctx, m)
+	}
+	if err == nil {
+		err = w.Tell(ctx, m)
+	}
+	return err
+}
+
+// Meeting is a Meet under way: Ask, then Compare, which does many in one transaction, then Tell.
+type Meeting struct {
+	name   string
+	driver any
+	seen   int64 // the driver's epoch
+	was    epoch // the store's, before
+	next   int64 // and after
+}
+
+// Ask reads the driver's epoch; Compare and Tell go on.
+func (w *Witness) Ask(ctx context.Context, driver string, d any) (*Meeting, error) {
+	m := &Meeting{name: driver, driver: d}
+	r, can := d.(Rememberer)
+	if w == nil || !can {
+		return m, nil
+	}
+	var err error
+	m.seen, err = r.Remember(ctx, w.cloud, 0)
+	return m, err
+}
+
+// Compare compares the store with what drivers said and raises the store's epochs.
+func (w *Witness) Compare(ctx context.Context, all ...*Meeting) error {
+	if w == nil || len(all) == 0 {
 		return nil
 	}
-	r, can := d.(Rememberer)
-	var seen int64
-	if can {
-		var err error
-		if seen, err = r.Remember(ctx, w.cloud, 0); err != nil {
-			return err
-		}
-	}
-	var was epoch
-	var next int64
 	err := w.store.Update(ctx, func(tx *store.Tx) error {
-		e, err := epochs.Get(tx, driver)
-		if fault.Is(err, fault.NotFound) {
-			e, err = &epoch{Driver: driver}, nil
+		for _, m := range all {
+			if err := w.compare(tx, m); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
-		was = *e
-		if seen > max(e.N, e.Accepted) {
-			next = e.N
-			return w.raise(tx, Evidence{Driver: driver, Knew: e.N, Seen: seen, What: "its driver remembers a newer state of this store"})
-		}
-		e.N = max(e.N, e.Accepted) + 1
-		next = e.N
-		return epochs.Put(tx, e)
+		return nil
 	})
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
-	if w.met[driver] == nil {
-		w.met[driver] = &known{knew: max(was.N, was.Accepted), first: true}
+	defer w.mu.Unlock()
+	for _, m := range all {
+		k := w.met[m.name]
+		if k == nil {
+			k = &known{knew: max(m.was.N, m.was.Accepted), first: true}
+			w.met[m.name] = k
+		}
+		k.driver, k.now = m.driver, max(k.now, m.next)
 	}
-	k := w.met[driver]
-	k.driver, k.now = d, max(k.now, next)
-	w.mu.Unlock()
-	if !can || seen > next {
+	return nil
+}
+
+func (w *Witness) compare(tx *store.Tx, m *Meeting) error {
+	e, err := epochs.Get(tx, m.name)
+	if fault.Is(err, fault.NotFound) {
+		e, err = &epoch{Driver: m.name}, nil
+	}
+	if err != nil {
+		return err
+	}
+	m.was, m.next = *e, e.N
+	if m.seen > max(e.N, e.Accepted) {
+		return w.raise(tx, Evidence{Driver: m.name, Knew: e.N, Seen: m.seen, What: "its driver remembers a newer state of this store"})
+	}
+	e.N = max(e.N, e.Accepted) + 1
+	m.next = e.N
+	return epochs.Put(tx, e)
+}
+
+// Tell raises the driver's epoch to the store's, which is committed by now.
+func (w *Witness) Tell(ctx context.Context, m *Meeting) error {
+	r, can := m.driver.(Rememberer)
+	if w == nil || !can || m.seen > m.next {
 		return nil
 	}
-	if seen == 0 && was.N > 0 {
+	if m.seen == 0 && m.was.N > 0 {
 		w.log.WarnContext(ctx, "a driver has lost what it remembered of this cloud: its state directory is new or was replaced, and with it its tombstones are gone; "+
-			"what it runs is compared with the records as always", "driver", driver, "epoch", was.N)
+			"what it runs is compared with the records as always", "driver", m.name, "epoch", m.was.N)
 	}
-	_, err = r.Remember(ctx, w.cloud, next)
+	_, err := r.Remember(ctx, w.cloud, m.next)
 	return err
 }
 
