@@ -45,7 +45,7 @@ func (c *Collection[T]) keepUnknown(old, body []byte) ([]byte, error) {
 		return nil, err
 	}
 	for k, v := range was {
-		if !c.known[strings.ToLower(k)] {
+		if !c.known()[strings.ToLower(k)] {
 			is[k] = v
 		}
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"reflect"
+	"sync"
 
 	"github.com/nubecula/cloud/fault"
 )
@@ -42,8 +43,8 @@ type Index[T any] struct {
 // Collection reads and writes the documents of one kind.
 type Collection[T any] struct {
 	spec  Spec[T]
-	known map[string]bool // fields of T's JSON form, in lower case
-	form  *form           // nil: values are not kept
+	known func() map[string]bool // fields of T's JSON form, in lower case
+	form  func() *form           // nil: values are not kept
 }
 
 // byID is the index that every collection has: the documents themselves.
@@ -69,7 +70,7 @@ func Define[T any](spec Spec[T]) *Collection[T] {
 	if spec.Label == "" {
 		spec.Label = spec.Kind
 	}
-	return &Collection[T]{spec, jsonFields[T](), formOf(reflect.TypeFor[T]())}
+	return &Collection[T]{spec, sync.OnceValue(jsonFields[T]), sync.OnceValue(formOf[T])} // a program uses few of them before it serves
 }
 
 // Kind returns the name of the kind.
@@ -149,7 +150,7 @@ func (c *Collection[T]) fill(tx *Tx, doc *Doc, old Doc, v *T, keys [][][]byte) (
 	bad := func(err error) error {
 		return fault.New(fault.Internal, "store: %s %s: %w", doc.Kind, doc.ID, err)
 	}
-	if c.form == nil || old.Version > doc.Version {
+	if c.form() == nil || old.Version > doc.Version {
 		if doc.Body, err = c.encode(v); err != nil {
 			return bad(err)
 		}
@@ -221,7 +222,7 @@ func (c *Collection[T]) load(tx *Tx, doc Doc) (*T, error) {
 		return c.copy(m.value.(*T)), nil
 	}
 	v, err := c.decode(doc)
-	if err == nil && doc.Memo != nil && doc.Body != nil && c.form != nil {
+	if err == nil && doc.Memo != nil && doc.Body != nil && c.form() != nil {
 		if doc.Memo.v.CompareAndSwap(nil, &decoded{c, v, c.keys(v)}) {
 			tx.s.kept.add(doc.Memo, len(doc.Body))
 			return c.copy(v), nil

@@ -35,7 +35,8 @@ func (f fix) run(v reflect.Value) error {
 	return f(v)
 }
 
-func formOf(t reflect.Type) *form {
+func formOf[T any]() *form {
+	t := reflect.TypeFor[T]()
 	var f form
 	var ok1, ok2 bool
 	f.copy, ok1 = compiler{}.fix(t, false)

@@ -59,7 +59,7 @@ func (c *Collection[T]) memoOf(doc Doc) *decoded {
 func (c *Collection[T]) copy(v *T) *T {
 	own := new(T)
 	*own = *v
-	c.form.copy.run(reflect.ValueOf(own).Elem()) // cannot fail: keep has
+	c.form().copy.run(reflect.ValueOf(own).Elem()) // cannot fail: keep has
 	return own
 }
 
@@ -67,7 +67,7 @@ func (c *Collection[T]) copy(v *T) *T {
 func (c *Collection[T]) keep(v *T) (*T, error) {
 	own := new(T)
 	*own = *v
-	return own, c.form.keep.run(reflect.ValueOf(own).Elem())
+	return own, c.form().keep.run(reflect.ValueOf(own).Elem())
 }
 
 // Forms is a document in all the forms that it takes. For tests.
@@ -83,7 +83,7 @@ type Forms struct {
 func FormsOf(c AnyCollection, fill func(v any)) (*Forms, error) { return c.forms(fill) }
 
 func (c *Collection[T]) forms(fill func(v any)) (*Forms, error) {
-	if c.form == nil {
+	if c.form() == nil {
 		return nil, fault.New(fault.Unsupported, "store: documents of kind %s are decoded each time, since %T holds more than plain fields", c.spec.Kind, *new(T))
 	}
 	given := new(T)
