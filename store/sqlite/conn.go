@@ -151,17 +151,25 @@ func (c *conn) text(sql string) (string, error) {
 	return string(s.bytes(0)), nil
 }
 
-func (c *conn) integer(sql string) (int64, error) {
+func (c *conn) integer(sql string) (n int64, err error) {
+	err = c.integers(sql, &n)
+	return n, err
+}
+
+// integers reads the columns of the first row; without one it leaves them.
+func (c *conn) integers(sql string, to ...*int64) error {
 	s, err := c.prepare(sql)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer s.reset()
 	row, err := s.step()
-	if err != nil || !row {
-		return 0, err
+	for i := range to {
+		if row {
+			*to[i] = s.int(int32(i))
+		}
 	}
-	return s.int(0), nil
+	return err
 }
 
 // fail is the error of a result code.

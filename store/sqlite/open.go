@@ -301,19 +301,10 @@ func (d *Driver) check() error {
 
 // load reads where the file's last run ended.
 func (d *Driver) load() error {
-	var err error
+	var wall, lease int64
 	d.newest = &moment{users: 1}
-	if d.newest.at, err = d.w.integer("SELECT max(n) FROM commits"); err != nil {
-		return err
-	}
-	if d.seq, err = d.w.integer("SELECT max(coalesce((SELECT max(seq) FROM event), 0), (SELECT value FROM meta WHERE name='floor'))"); err != nil {
-		return err
-	}
-	wall, err := d.w.integer("SELECT max(wall) FROM commits")
-	if err != nil {
-		return err
-	}
-	lease, err := d.w.integer("SELECT max(lease) FROM commits")
+	err := d.w.integers("SELECT max(n), max(wall), max(lease), max(coalesce((SELECT max(seq) FROM event), 0), (SELECT value FROM meta WHERE name='floor')) FROM commits",
+		&d.newest.at, &wall, &lease, &d.seq)
 	if err != nil {
 		return err
 	}
