@@ -8,6 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"github.com/nubecula/cloud"
 	"github.com/nubecula/cloud/compute"
@@ -48,11 +51,12 @@ func open(ctx context.Context, cfg config, log *slog.Logger) (_ *cloud.Cloud, db
 		return nil, nil, s, err
 	}
 	closers = append(closers, opt.Images)
-	if opt.Hypervisors, err = hypervisors(cfg, in); err != nil {
-		return nil, nil, s, err
-	}
+	opt.Hypervisors, err = hypervisors(cfg, in)
 	for _, h := range opt.Hypervisors {
 		closers = append(closers, h.Driver)
+	}
+	if err != nil {
+		return nil, nil, s, err
 	}
 	if opt.Network, err = provider(cfg, in); err != nil {
 		return nil, nil, s, err
@@ -98,19 +102,38 @@ func hypervisors(cfg config, in func(...string) string) (list []compute.Hypervis
 		}
 		return list, nil
 	}
-	for i := range cfg.hosts {
-		name := fmt.Sprintf("host-%d", i+1)
-		if cfg.hypervisor == "sim" {
-			list = append(list, compute.Hypervisor{Driver: simbackend.NewHypervisor(cfg.uris[0], name)})
-			continue
+	name := func(i int) string { return fmt.Sprintf("host-%d", i+1) }
+	if cfg.hypervisor == "sim" {
+		for i := range cfg.hosts {
+			list = append(list, compute.Hypervisor{Driver: simbackend.NewHypervisor(cfg.uris[0], name(i))})
 		}
-		h, err := fakecompute.New(fakecompute.Options{Name: name, Dir: in("hosts", name)})
-		if err != nil {
-			return list, err
-		}
-		list = append(list, compute.Hypervisor{Driver: h})
+		return list, nil
 	}
-	return list, nil
+	return fakes(cfg.hosts, func(i int) (*fakecompute.Hypervisor, error) {
+		return fakecompute.New(fakecompute.Options{Name: name(i), Dir: in("hosts", name(i))})
+	})
+}
+
+// fakes opens n fake hosts, which is mostly system calls, as many at once as there are processors.
+func fakes(n int, open func(i int) (*fakecompute.Hypervisor, error)) ([]compute.Hypervisor, error) {
+	all, errs := make([]*fakecompute.Hypervisor, n), make([]error, n)
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wait.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				all[i], errs[i] = open(i)
+			}
+		})
+	}
+	wait.Wait()
+	var list []compute.Hypervisor
+	for _, h := range all {
+		if h != nil {
+			list = append(list, compute.Hypervisor{Driver: h})
+		}
+	}
+	return list, errors.Join(errs...)
 }
 
 func provider(cfg config, in func(...string) string) (networkdriver.Provider, error) {
