@@ -35,18 +35,22 @@ const (
 
 // places says where a table's documents are. A nil one has none.
 type places struct {
-	at     map[string]place
+	at     map[string]*place
 	folded []byte // lines of an index, until somebody asks
 }
 
 // all returns the places by key.
-func (p *places) all() map[string]place {
+func (p *places) all() map[string]*place {
 	switch {
 	case p == nil:
 		return nil
 	case p.at == nil:
-		p.at = make(map[string]place, bytes.Count(p.folded, []byte{'\n'}))
-		eachPlace(p.folded, func(key []byte, at place) { p.at[string(key)] = at })
+		room := make([]place, 0, bytes.Count(p.folded, []byte{'\n'}))
+		p.at = make(map[string]*place, cap(room))
+		eachPlace(p.folded, func(key []byte, at place) {
+			room = append(room, at)
+			p.at[string(key)] = &room[len(room)-1]
+		})
 		p.folded = nil
 	}
 	return p.at

@@ -155,10 +155,16 @@ func (j *journal) take(line []byte) error {
 	}
 	table, rest, ok := bytes.Cut(line[:len(line)-1], []byte{' '})
 	key, doc, also := bytes.Cut(rest, []byte{' '})
-	if !ok || !also || Key(string(table)) != nil || Key(string(key)) != nil {
+	if !ok || !also || !isKey(table) || !isKey(key) {
 		return fault.New(fault.Corrupt, "file %s is damaged at byte %d: %.60q is no line of it; restore it, or take that line out to give up what it describes", j.path(), at, line)
 	}
-	j.set(string(table), string(key), place{at + int64(len(line)-len(doc)-1), int32(len(doc))})
+	p := place{at + int64(len(line)-len(doc)-1), int32(len(doc))}
+	if old := j.at[string(table)].all()[string(key)]; old != nil && p.n > 0 { // as set, but key needs no memory of its own
+		j.live += int64(p.n - old.n)
+		*old = p
+	} else {
+		j.set(string(table), string(key), p)
+	}
 	j.end = at + int64(len(line))
 	return nil
 }
@@ -170,33 +176,33 @@ func (j *journal) set(table, key string, p place) {
 	}
 	docs := j.at[table].all()
 	around := int64(len(table) + len(key) + 3)
-	if old, ok := docs[key]; ok {
+	if old := docs[key]; old != nil {
 		j.live -= around + int64(old.n)
 	}
 	if p.n == 0 {
 		delete(docs, key)
 		return
 	}
-	docs[key] = p
+	docs[key] = &p
 	j.live += around + int64(p.n)
 }
 
 func (j *journal) get(table, key string) ([]byte, error) {
-	p, ok := j.at[table].all()[key]
-	if !ok {
+	p := j.at[table].all()[key]
+	if p == nil {
 		return nil, nil
 	}
-	doc, err := j.readLine(table, key, p)
+	doc, err := j.readLine(table, key, *p)
 	if !errors.Is(err, errNotThere) {
 		return doc, Explain(j.path(), err)
 	}
 	if err := j.dropIndex(); err != nil { // it is wrong: what it says of others is not believed either
 		return nil, err
 	}
-	if p, ok = j.at[table].all()[key]; !ok {
+	if p = j.at[table].all()[key]; p == nil {
 		return nil, nil
 	}
-	doc, err = j.readLine(table, key, p)
+	doc, err = j.readLine(table, key, *p)
 	return doc, Explain(j.path(), err)
 }
 
@@ -253,7 +259,7 @@ func appendLine(to []byte, table, key string, doc []byte) []byte {
 }
 
 func (j *journal) remove(table, key string) error {
-	if _, ok := j.at[table].all()[key]; !ok {
+	if j.at[table].all()[key] == nil {
 		return nil
 	}
 	return j.put(table, key, nil)
@@ -278,7 +284,7 @@ func (j *journal) shrink() {
 	var docs []doc
 	for table, all := range j.at {
 		for key, p := range all.all() {
-			docs = append(docs, doc{table, key, p})
+			docs = append(docs, doc{table, key, *p})
 		}
 	}
 	slices.SortFunc(docs, func(a, b doc) int { return cmp.Compare(a.off, b.off) })

@@ -116,15 +116,19 @@ func (s *Space) Close() error {
 // Key returns an Invalid error unless key can be the name of a file: letters, digits, '-', '_' and
 // '.', at most 200 of them, not beginning with '.'.
 func Key(key string) error {
+	if !isKey(key) {
+		return fault.InvalidField("id", key, "use a UUID: letters, digits, '-', '_' and '.'")
+	}
+	return nil
+}
+
+func isKey[T string | []byte](key T) bool {
 	ok := len(key) > 0 && len(key) <= 200 && key[0] != '.'
 	for i := 0; ok && i < len(key); i++ {
 		c := key[i]
 		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.", c) >= 0
 	}
-	if !ok {
-		return fault.InvalidField("id", key, "use a UUID: letters, digits, '-', '_' and '.'")
-	}
-	return nil
+	return ok
 }
 
 // Explain turns an error of the file system into a fault that names the path and the remedy: Exhausted for a
