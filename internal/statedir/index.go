@@ -2,11 +2,11 @@ package statedir
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -16,10 +16,13 @@ import (
 
 // An index says where the documents of a journal are, up to some byte of it; whoever opens the journal reads only what is behind that:
 //
-//	nubecula index 1 CHECKSUM OF WHAT FOLLOWS
+//	nubecula index 1 CHECKSUM OF THE LINES BEFORE THE EMPTY ONE
 //	END LIVE CHECKSUM OF THE JOURNAL'S LAST BYTES BEFORE END
-//	guests BYTES OF ITS LINES
+//	guests BYTES OF ITS LINES, THEIR CHECKSUM
+//
 //	6fd1… OFFSET LENGTH
+//
+// The lines of a table are read when somebody asks for one of its documents; those of small tables come first, and with the head.
 //
 // It is made when a Space is closed, of a journal that has grown by much, and after the journal has reached the disk: a power cut leaves no hole in
 // what is not read again. It is a hint. One that is damaged, or is of another journal, is as good as none, and each document is looked
@@ -31,29 +34,81 @@ const (
 	indexSlack = 64 << 10
 	// indexSample is how much of the journal shows that the index is its.
 	indexSample = 4 << 10
+	// indexHead is how much of an index is read at first.
+	indexHead = 2 << 10
 )
 
-// places says where a table's documents are. A nil one has none.
+// places says where a table's documents are.
 type places struct {
-	at     map[string]*place
-	folded []byte // lines of an index, until somebody asks
+	at     map[string]*place // nil: in the index
+	folded section
 }
 
-// all returns the places by key.
-func (p *places) all() map[string]*place {
-	switch {
-	case p == nil:
-		return nil
-	case p.at == nil:
-		room := make([]place, 0, bytes.Count(p.folded, []byte{'\n'}))
-		p.at = make(map[string]*place, cap(room))
-		eachPlace(p.folded, func(key []byte, at place) {
-			room = append(room, at)
-			p.at[string(key)] = &room[len(room)-1]
-		})
-		p.folded = nil
+// section is where in an index the lines of a table are.
+type section struct {
+	off, n int64
+	sum    string
+	lines  []byte // nil: they were not read yet
+}
+
+// errIndex says that an index is not what it seemed to be.
+var errIndex = errors.New("the index is damaged, or another")
+
+// table returns where a table's documents are, by key.
+func (j *journal) table(name string) (map[string]*place, error) {
+	p := j.at[name]
+	if p == nil {
+		return nil, nil
 	}
-	return p.at
+	if p.at == nil {
+		if err := j.unfold(p); err != nil {
+			return nil, err
+		}
+	}
+	return p.at, nil
+}
+
+// docs is table for those who are not reading the journal: where the index is wrong, they do.
+func (j *journal) docs(table string) (map[string]*place, error) {
+	docs, err := j.table(table)
+	if err != nil {
+		if err = j.dropIndex(); err == nil {
+			docs, err = j.table(table)
+		}
+	}
+	return docs, err
+}
+
+// unfold takes in the lines of a table.
+func (j *journal) unfold(p *places) error {
+	lines := p.folded.lines
+	if lines == nil {
+		f, err := os.Open(filepath.Join(j.dir, indexName))
+		if err != nil {
+			return errIndex
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err != nil || p.folded.off+p.folded.n > info.Size() {
+			return errIndex
+		}
+		lines = make([]byte, p.folded.n)
+		if _, err := f.ReadAt(lines, p.folded.off); err != nil {
+			return errIndex
+		}
+	}
+	if checksum(lines) != p.folded.sum {
+		return errIndex
+	}
+	room := make([]place, 0, bytes.Count(lines, []byte{'\n'}))
+	at := make(map[string]*place, cap(room))
+	if !eachPlace(lines, func(key []byte, p place) {
+		room = append(room, p)
+		at[string(key)] = &room[len(room)-1]
+	}) {
+		return errIndex
+	}
+	p.at, p.folded = at, section{}
+	return nil
 }
 
 // eachPlace calls f for each line of a table, and reports whether they are such lines.
@@ -99,34 +154,40 @@ func (j *journal) loadIndex(size int64) {
 	if size <= indexSlack {
 		return
 	}
-	data, err := os.ReadFile(filepath.Join(j.dir, indexName))
+	f, err := os.Open(filepath.Join(j.dir, indexName))
 	if err != nil {
 		return
 	}
-	head, body, _ := bytes.Cut(data, []byte{'\n'})
-	if string(head) != indexHeader+" "+checksum(body) {
+	defer f.Close()
+	data := make([]byte, indexHead)
+	n, _ := f.ReadAt(data, 0)
+	head, sections, ok := bytes.Cut(data[:n], []byte("\n\n"))
+	header, lines, _ := bytes.Cut(head, []byte{'\n'})
+	if !ok || string(header) != indexHeader+" "+checksum(lines) {
 		return
 	}
-	first, lines, _ := bytes.Cut(body, []byte{'\n'})
-	f := bytes.Fields(first)
-	if len(f) != 3 || number(f[0]) < 1 || number(f[0]) > size {
+	first, tables, _ := bytes.Cut(lines, []byte{'\n'})
+	fields := bytes.Fields(first)
+	if len(fields) != 3 || number(fields[0]) < 1 || number(fields[0]) > size {
 		return
 	}
-	end := number(f[0])
-	if sum, ok := j.sample(end); !ok || sum != string(f[2]) {
+	end := number(fields[0])
+	if sum, ok := j.sample(end); !ok || sum != string(fields[2]) {
 		return
 	}
-	at := map[string]*places{}
-	for len(lines) > 0 {
-		line, rest, _ := bytes.Cut(lines, []byte{'\n'})
-		table, length, _ := bytes.Cut(line, []byte{' '})
-		n := number(length)
-		if n > int64(len(rest)) || !eachPlace(rest[:n], func([]byte, place) {}) {
+	at, off := map[string]*places{}, int64(n-len(sections))
+	for line := range bytes.Lines(tables) {
+		t := bytes.Fields(line)
+		if len(t) != 3 || number(t[1]) < 1 || number(t[1]) > math.MaxInt32 {
 			return
 		}
-		at[string(table)], lines = &places{folded: rest[:n]}, rest[n:]
+		s := section{off: off, n: number(t[1]), sum: string(t[2])}
+		if off += s.n; off <= int64(n) {
+			s.lines = data[s.off:off]
+		}
+		at[string(t[0])] = &places{folded: s}
 	}
-	j.at, j.end, j.indexed, j.live = at, end, end, number(f[1])
+	j.at, j.end, j.indexed, j.live = at, end, end, number(fields[1])
 }
 
 // dropIndex reads all of the journal in place of an index that is wrong.
@@ -158,18 +219,34 @@ func (j *journal) rest() {
 	if !ok || j.file.Sync() != nil {
 		return
 	}
-	var lines bytes.Buffer
-	body := fmt.Appendf(nil, "%d %d %s\n", j.end, j.live, sum)
-	for _, table := range slices.Sorted(maps.Keys(j.at)) {
-		lines.Reset()
-		lines.Write(j.at[table].folded)
-		for key, p := range j.at[table].at {
-			fmt.Fprintf(&lines, "%s %d %d\n", key, p.off, p.n)
+	type table struct {
+		name  string
+		lines []byte
+	}
+	var all []table
+	for name := range j.at {
+		docs, err := j.table(name)
+		if err != nil {
+			return
 		}
-		body = append(fmt.Appendf(body, "%s %d\n", table, lines.Len()), lines.Bytes()...)
+		t := table{name: name}
+		for key, p := range docs {
+			t.lines = fmt.Appendf(t.lines, "%s %d %d\n", key, p.off, p.n)
+		}
+		if len(docs) > 0 {
+			all = append(all, t)
+		}
+	}
+	slices.SortFunc(all, func(a, b table) int {
+		return cmp.Or(cmp.Compare(len(a.lines), len(b.lines)), cmp.Compare(a.name, b.name))
+	})
+	head, body := fmt.Appendf(nil, "%d %d %s", j.end, j.live, sum), []byte("\n\n")
+	for _, t := range all {
+		head = fmt.Appendf(head, "\n%s %d %s", t.name, len(t.lines), checksum(t.lines))
+		body = append(body, t.lines...)
 	}
 	name, next := filepath.Join(j.dir, indexName), filepath.Join(j.dir, ".new-"+indexName)
-	err := os.WriteFile(next, fmt.Appendf(nil, "%s %s\n%s", indexHeader, checksum(body), body), 0o600)
+	err := os.WriteFile(next, fmt.Appendf(nil, "%s %s\n%s%s", indexHeader, checksum(head), head, body), 0o600)
 	if err == nil {
 		err = os.Rename(next, name)
 	}

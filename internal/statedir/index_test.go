@@ -92,6 +92,9 @@ func TestWrongIndex(t *testing.T) {
 		"damaged": func(t *testing.T, dir string, _ map[string]int) {
 			overwrite(t, filepath.Join(dir, indexName), "\nk7 ", "\nk8 ")
 		},
+		"damaged in its head": func(t *testing.T, dir string, _ map[string]int) {
+			overwrite(t, filepath.Join(dir, indexName), "\ndocs ", "\ndoes ")
+		},
 		"of another version": func(t *testing.T, dir string, _ map[string]int) {
 			overwrite(t, filepath.Join(dir, indexName), "nubecula index 1 ", "nubecula index 2 ")
 		},
@@ -166,6 +169,31 @@ func TestWrongIndex(t *testing.T) {
 	}
 }
 
+// An index that goes while the journal is open, or is replaced, before its lines were asked for.
+func TestIndexGone(t *testing.T) {
+	t.Parallel()
+	for _, change := range []func(name string) error{
+		os.Remove,
+		func(name string) error { return os.WriteFile(name, []byte("another"), 0o600) },
+	} {
+		dir, want := indexed(t)
+		s, err := statedir.Open(dir, false)
+		require.NoError(t, err)
+		docs := statedir.In[doc](s, "docs")
+		require.NoError(t, s.Do(func() error { return nil }))
+		require.NoError(t, change(filepath.Join(dir, indexName)))
+		want["new"] = 1
+		require.NoError(t, s.Do(func() error { return docs.Put("new", doc{N: 1}) }))
+		require.NoError(t, s.Do(func() error {
+			got, err := all(docs)
+			require.Equal(t, want, got)
+			return err
+		}))
+		require.NoError(t, s.Close())
+		same(t, dir, want)
+	}
+}
+
 // cutBefore cuts a file off before a text.
 func cutBefore(t *testing.T, path, text string) {
 	t.Helper()
@@ -212,16 +240,18 @@ func FuzzIndex(f *testing.F) {
 	head := "nubecula documents 2\n"
 	journal := head + "docs a {\"N\":1}\ndocs b {\"N\":2}\n" + "other c \"" + strings.Repeat("x", 70_000) + "\"\n"
 	end, sample := len(journal), crc(journal[len(journal)-4096:])
-	f.Add(fmt.Sprintf("%d 70000 %s\ndocs 16\na 28 7\nb 43 7\n", end, sample))
-	f.Add(fmt.Sprintf("%d 70000 %s\ndocs 8\na 43 7\n", end, sample))
-	f.Add(fmt.Sprintf("%d 70000 %s\ndocs 8\na 43 70000000\n", end, sample))
-	f.Add(fmt.Sprintf("%d 70000 %s\ndocs -1\n", end, sample))
-	f.Add("0 0 0\n")
-	f.Fuzz(func(t *testing.T, body string) {
+	for _, section := range []string{"a 28 7\nb 43 7\n", "a 43 7\n", "a 43 70000000\n", "b 43 7", "a 0 0\n", "../a 28 7\n", ""} {
+		f.Add(fmt.Sprintf("%d 70000 %s", end, sample), "docs", section, strings.Repeat("x", 3000))
+	}
+	f.Add(fmt.Sprintf("36 15 %s", crc(journal[:36])), "docs", "a 28 7\n", "")
+	f.Add("0 0 0", "\n", "a 28 7\n", "")
+	f.Fuzz(func(t *testing.T, first, table, section, other string) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, journalName)
 		require.NoError(t, os.WriteFile(path, []byte(journal), 0o600))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, indexName), []byte("nubecula index 1 "+crc(body)+"\n"+body), 0o600))
+		lines := fmt.Sprintf("%s\nother %d %s\n%s %d %s", first, len(other), crc(other), table, len(section), crc(section))
+		index := fmt.Sprintf("nubecula index 1 %s\n%s\n\n%s%s", crc(lines), lines, other, section)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, indexName), []byte(index), 0o600))
 		require.NoError(t, with(t, dir, func(docs *statedir.Table[doc]) error {
 			keys, err := docs.Keys()
 			require.NoError(t, err)

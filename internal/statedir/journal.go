@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/nubecula/cloud/fault"
 )
@@ -85,6 +84,9 @@ func (j *journal) refresh() error {
 // readOn reads to the end of the file, which has a size.
 func (j *journal) readOn(size int64) error {
 	err := j.read(int(min(size-j.end+1, 64<<10)))
+	if errors.Is(err, errIndex) {
+		return j.dropIndex()
+	}
 	if err != nil {
 		j.forget() // so that the next one reads all of it and says the same
 	}
@@ -158,8 +160,12 @@ func (j *journal) take(line []byte) error {
 	if !ok || !also || !isKey(table) || !isKey(key) {
 		return fault.New(fault.Corrupt, "file %s is damaged at byte %d: %.60q is no line of it; restore it, or take that line out to give up what it describes", j.path(), at, line)
 	}
+	docs, err := j.table(string(table))
+	if err != nil {
+		return err
+	}
 	p := place{at + int64(len(line)-len(doc)-1), int32(len(doc))}
-	if old := j.at[string(table)].all()[string(key)]; old != nil && p.n > 0 { // as set, but key needs no memory of its own
+	if old := docs[string(key)]; old != nil && p.n > 0 { // as set, but the key needs no memory of its own
 		j.live += int64(p.n - old.n)
 		*old = p
 	} else {
@@ -169,12 +175,12 @@ func (j *journal) take(line []byte) error {
 	return nil
 }
 
-// set counts a document; one of no length does not exist.
+// set counts a document; one of no length does not exist. Its table was asked for before, so it is not in the index any more.
 func (j *journal) set(table, key string, p place) {
 	if j.at[table] == nil {
-		j.at[table] = &places{}
+		j.at[table] = &places{at: map[string]*place{}}
 	}
-	docs := j.at[table].all()
+	docs := j.at[table].at
 	around := int64(len(table) + len(key) + 3)
 	if old := docs[key]; old != nil {
 		j.live -= around + int64(old.n)
@@ -188,26 +194,22 @@ func (j *journal) set(table, key string, p place) {
 }
 
 func (j *journal) get(table, key string) ([]byte, error) {
-	p := j.at[table].all()[key]
-	if p == nil {
-		return nil, nil
+	doc, err := j.tryGet(table, key)
+	if errors.Is(err, errIndex) {
+		if err = j.dropIndex(); err == nil { // what it says of others is not believed either
+			doc, err = j.tryGet(table, key)
+		}
 	}
-	doc, err := j.readLine(table, key, *p)
-	if !errors.Is(err, errNotThere) {
-		return doc, Explain(j.path(), err)
-	}
-	if err := j.dropIndex(); err != nil { // it is wrong: what it says of others is not believed either
-		return nil, err
-	}
-	if p = j.at[table].all()[key]; p == nil {
-		return nil, nil
-	}
-	doc, err = j.readLine(table, key, *p)
 	return doc, Explain(j.path(), err)
 }
 
-// errNotThere says that a line is not where it should be.
-var errNotThere = errors.New("the file was changed by another program")
+func (j *journal) tryGet(table, key string) ([]byte, error) {
+	docs, err := j.table(table)
+	if p := docs[key]; p != nil {
+		return j.readLine(table, key, *p)
+	}
+	return nil, err
+}
 
 // readLine returns the document of a line.
 func (j *journal) readLine(table, key string, p place) ([]byte, error) {
@@ -217,7 +219,7 @@ func (j *journal) readLine(table, key string, p place) ([]byte, error) {
 		return nil, err
 	}
 	if rest, ok := bytes.CutPrefix(line, []byte(table+" "+key+" ")); !ok || rest[p.n] != '\n' {
-		return nil, errNotThere
+		return nil, errIndex
 	}
 	return line[n : n+int(p.n)], nil
 }
@@ -232,6 +234,9 @@ func (j *journal) put(table, key string, doc []byte) error {
 		if err := j.open(os.O_RDWR | os.O_CREATE); err != nil {
 			return err
 		}
+	}
+	if _, err := j.docs(table); err != nil {
+		return err
 	}
 	begins := j.end
 	j.line = j.line[:0]
@@ -259,14 +264,17 @@ func appendLine(to []byte, table, key string, doc []byte) []byte {
 }
 
 func (j *journal) remove(table, key string) error {
-	if j.at[table].all()[key] == nil {
-		return nil
+	if docs, err := j.docs(table); err != nil || docs[key] == nil {
+		return err
 	}
 	return j.put(table, key, nil)
 }
 
 func (j *journal) keys(table string) ([]string, error) {
-	docs := j.at[table].all()
+	docs, err := j.docs(table)
+	if err != nil {
+		return nil, err
+	}
 	keys := make([]string, 0, len(docs))
 	for k := range docs {
 		keys = append(keys, k)
@@ -282,8 +290,13 @@ func (j *journal) shrink() {
 		place
 	}
 	var docs []doc
-	for table, all := range j.at {
-		for key, p := range all.all() {
+	for table := range j.at {
+		all, err := j.table(table)
+		if err != nil {
+			j.limit = j.end + journalSlack
+			return
+		}
+		for key, p := range all {
 			docs = append(docs, doc{table, key, *p})
 		}
 	}
@@ -344,46 +357,4 @@ func (j *journal) write(fill func(add func(table, key string, doc []byte) error)
 		_ = os.Remove(name)
 	}
 	return Explain(name, err)
-}
-
-// adopt takes over the documents that an earlier version of this program has kept as a file each.
-func (j *journal) adopt() error {
-	old := &files{dir: j.dir, lenient: true}
-	tables, err := old.tables()
-	if err != nil || len(tables) == 0 {
-		return err
-	}
-	err = j.write(func(add func(table, key string, doc []byte) error) error {
-		for _, table := range tables {
-			keys, err := old.keys(table)
-			if err != nil {
-				return err
-			}
-			for _, key := range keys {
-				doc, err := old.get(table, key)
-				if err == nil && doc != nil {
-					err = add(table, key, bytes.ReplaceAll(doc, []byte{'\n'}, []byte{' '}))
-				}
-				if err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		j.forget()
-		j.at = nil // the next one tries again
-		return err
-	}
-	for _, table := range tables { // what fails to go is in nobody's way
-		names, _ := os.ReadDir(filepath.Join(j.dir, table))
-		for _, e := range names {
-			if strings.HasSuffix(e.Name(), ".json") || e.Name() == ".spare" {
-				_ = os.Remove(filepath.Join(j.dir, table, e.Name()))
-			}
-		}
-		_ = os.Remove(filepath.Join(j.dir, table))
-	}
-	return nil
 }
