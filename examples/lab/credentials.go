@@ -43,7 +43,7 @@ func keepSecrets(dir string, s secrets, place func(from, to string) error) error
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, "passwords.json"), string(text)+"\n", place)
+	return writeFile(filepath.Join(dir, "passwords.json"), string(text)+"\n", true, place)
 }
 
 // complete refuses a data directory that has a database but lacks what is made before it, and what nobody can make again.
@@ -88,18 +88,21 @@ export OS_IDENTITY_API_VERSION=3
     identity_api_version: 3
 `, c.name, url, c.user, c.password, c.user)
 	}
-	return errors.Join(writeFile(filepath.Join(dir, "openrc"), openrc, os.Rename), writeFile(filepath.Join(dir, "clouds.yaml"), clouds, os.Rename))
+	return errors.Join(writeFile(filepath.Join(dir, "openrc"), openrc, false, os.Rename), writeFile(filepath.Join(dir, "clouds.yaml"), clouds, false, os.Rename))
 }
 
-// writeFile makes a file as a whole, durably, with mode 0600; place puts it there: os.Rename replaces a file, os.Link refuses to.
-func writeFile(path, text string, place func(from, to string) error) error {
+// writeFile makes a file as a whole, with mode 0600; place puts it there: os.Rename replaces a file, os.Link refuses to. One that each start
+// writes anew need not be durable.
+func writeFile(path, text string, durable bool, place func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
 	if err != nil {
 		return err
 	}
 	_, err = f.WriteString(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
+	if durable {
+		err = errors.Join(err, f.Sync())
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
 		err = place(f.Name(), path)
 	}
 	os.Remove(f.Name()) // gone after a Rename
