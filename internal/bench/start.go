@@ -58,14 +58,17 @@ func memories(ctx context.Context, b *bench) error {
 	if err = errors.Join(err, c.Close()); err != nil {
 		return err
 	}
-	began = time.Now()
-	l, err := startLab(ctx, binary, dir, hosts)
-	if err != nil {
-		return err
-	}
-	answered := time.Since(began)
-	if err := l.stop(); err != nil {
-		return err
+	var again result
+	for range pick(b.short, 3, 7) {
+		began = time.Now()
+		l, err := startLab(ctx, binary, dir, hosts)
+		if err != nil {
+			return err
+		}
+		again.times = append(again.times, time.Since(began))
+		if err := l.stop(); err != nil {
+			return err
+		}
 	}
 	var listed int64
 	full, err := rest(ctx, binary, dir, pause, func(l *lab) error {
@@ -89,7 +92,7 @@ func memories(ctx context.Context, b *bench) error {
 	b.add("  after a list of 1,000", float64(listed)/mb, "MB", "", "garbage included")
 	b.add("  for each server", float64(full-idle)/1000/float64(n), "KB", "", "(full - idle) / servers")
 	b.atMost(8)
-	b.add(fmt.Sprintf("first answer, existing directory of %d servers", n), ms(answered), "ms", "", "from exec to GET /v3; the fake hosts' guests included")
+	b.add(fmt.Sprintf("first answer, existing directory of %d servers", n), again.quantile(0.5), "ms", "", "median of %d, from exec to GET /v3; the fake hosts' guests included", len(again.times))
 	b.atMost(100)
 	b.add("boot in bulk, 25 servers a call", float64(n)/took.Seconds(), "boots/s", "", "%d boots in process, sqlite, the fake hosts' guests in files; 4 goroutines", n)
 	return nil
