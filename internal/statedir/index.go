@@ -33,7 +33,7 @@ const (
 	// indexSlack is how much of a journal may be missing from its index. To read so much costs less than to write an index.
 	indexSlack = 64 << 10
 	// indexSample is how much of the journal shows that the index is its.
-	indexSample = 4 << 10
+	indexSample = 1 << 10
 	// indexHead is how much of an index is read at first.
 	indexHead = 2 << 10
 )

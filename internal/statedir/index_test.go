@@ -239,7 +239,7 @@ func TestShrinkWithIndex(t *testing.T) {
 func FuzzIndex(f *testing.F) {
 	head := "nubecula documents 2\n"
 	journal := head + "docs a {\"N\":1}\ndocs b {\"N\":2}\n" + "other c \"" + strings.Repeat("x", 70_000) + "\"\n"
-	end, sample := len(journal), crc(journal[len(journal)-4096:])
+	end, sample := len(journal), crc(journal[len(journal)-1024:])
 	for _, section := range []string{"a 28 7\nb 43 7\n", "a 43 7\n", "a 43 70000000\n", "b 43 7", "a 0 0\n", "../a 28 7\n", ""} {
 		f.Add(fmt.Sprintf("%d 70000 %s", end, sample), "docs", section, strings.Repeat("x", 3000))
 	}
