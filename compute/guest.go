@@ -132,16 +132,19 @@ func (c *core) dataNICs(tx *store.Tx, v *Server) (plugged []NIC, out []serverdat
 		return nil, nil, nil
 	}
 	net := c.opt.Network.As(identity.System())
-	ports, err := net.PortsOf(tx.Context(), v.ID)
+	ids := make([]string, len(v.NICs))
+	for i, n := range v.NICs {
+		ids[i] = n.PortID
+	}
+	byID, err := net.PortsByID(tx.Context(), ids)
 	if err != nil {
 		return nil, nil, err
 	}
-	byID := map[string]*network.Port{}
-	for _, p := range ports {
-		byID[p.ID] = p
-	}
 	for _, n := range v.NICs {
 		p := byID[n.PortID]
+		if p != nil && p.DeviceID != v.ID {
+			p = nil
+		}
 		if p == nil && v.VMState != Building {
 			continue
 		}

@@ -369,8 +369,12 @@ func (c *core) hinted(ctx context.Context, h computedriver.Hint, look *loop) {
 			if err != nil {
 				return err
 			}
+			known = v.TaskState != NoTask || h.What == "started" && v.PowerState == PowerRunning || h.What == "stopped" && v.PowerState == PowerShutdown
+			if known {
+				return nil
+			}
 			op, err := operation.Active(tx, resource(h.ID))
-			known = op != nil || h.What == "started" && v.PowerState == PowerRunning || h.What == "stopped" && v.PowerState == PowerShutdown
+			known = op != nil
 			return err
 		}); err != nil {
 			return // the next round sees it

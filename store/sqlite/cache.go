@@ -11,7 +11,8 @@ import (
 //
 // Commits are numbered. An entry says since which commit it is right; a reader pinned to an
 // earlier one asks SQLite. What a commit writes enters the cache before SQLite commits, so
-// nobody who sees the commit can meet an older entry.
+// nobody who sees the commit can meet an older entry. What the newest commit has replaced stays beside it, for those
+// who read while it is under way: most look for what is just being written.
 //
 // Entries live in two generations: when the young one has grown to half the limit it becomes
 // the old one, and what the old one held and nobody asked for is dropped.
@@ -20,6 +21,7 @@ type cache struct {
 	limit      int   // bytes, both generations together
 	size       int   // bytes in young
 	newest     int64 // commit that is done or under way
+	replaced   []key // entries of young or old that have one before
 	young, old map[key]cached
 }
 
@@ -28,7 +30,8 @@ type key struct{ kind, id string }
 type cached struct {
 	doc    store.Doc
 	since  int64
-	absent bool // there is no such document
+	absent bool    // there is no such document
+	before *cached // what it was until then; nil when that is not known
 }
 
 func newCache(limit int, newest int64) *cache {
@@ -46,6 +49,9 @@ func (c *cache) get(kind, id string, at int64) (doc store.Doc, exists, known boo
 			delete(c.old, k)
 			c.add(k, e)
 		}
+	}
+	if ok && e.since > at && e.before != nil {
+		e = *e.before
 	}
 	if !ok || e.since > at {
 		return store.Doc{}, false, false
@@ -84,11 +90,20 @@ func (c *cache) begin(n int64, writes map[key]store.DocWrite) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.newest = n
-	for k, w := range writes {
-		c.remove(k)
-		if !w.Delete {
-			c.add(k, cached{doc: w.Doc, since: n})
+	for _, k := range c.replaced {
+		if e, ok := c.remove(k); ok {
+			e.before = nil
+			c.add(k, e)
 		}
+	}
+	c.replaced = c.replaced[:0]
+	for k, w := range writes {
+		e := cached{doc: w.Doc, since: n, absent: w.Delete}
+		if was, ok := c.remove(k); ok {
+			e.before = &was
+			c.replaced = append(c.replaced, k)
+		}
+		c.add(k, e)
 	}
 }
 
@@ -97,17 +112,23 @@ func (c *cache) undo(n int64, writes map[key]store.DocWrite) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.newest = n - 1
+	c.replaced = c.replaced[:0]
 	for k := range writes {
-		c.remove(k)
+		if e, ok := c.remove(k); ok && e.before != nil {
+			c.add(k, *e.before)
+		}
 	}
 }
 
-func (c *cache) remove(k key) {
-	if e, ok := c.young[k]; ok {
+func (c *cache) remove(k key) (e cached, ok bool) {
+	if e, ok = c.young[k]; ok {
 		c.size -= cost(k, e)
 		delete(c.young, k)
+		return e, true
 	}
+	e, ok = c.old[k]
 	delete(c.old, k)
+	return e, ok
 }
 
 func (c *cache) add(k key, e cached) {
@@ -121,4 +142,10 @@ func (c *cache) add(k key, e cached) {
 }
 
 // cost is about what an entry takes in memory.
-func cost(k key, e cached) int { return len(k.kind) + len(k.id) + len(e.doc.Body) + 200 }
+func cost(k key, e cached) int {
+	n := len(k.kind) + len(k.id) + len(e.doc.Body) + 200
+	if e.before != nil {
+		n += len(e.before.doc.Body) + 200
+	}
+	return n
+}
