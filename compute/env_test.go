@@ -283,6 +283,14 @@ func (e *env) boot(name string) *compute.Server {
 	return e.get(v.ID)
 }
 
+// during runs f while the next call of a hypervisor about a server waits.
+func (e *env) during(id string, f func()) {
+	release := make(chan struct{})
+	e.faults.Fail(inject.Rule{Object: id, Times: 1, Hold: func() { <-release }})
+	defer close(release)
+	f()
+}
+
 func (e *env) get(id string) *compute.Server {
 	e.t.Helper()
 	v, err := e.admin.GetServer(e.ctx, id)

@@ -39,8 +39,10 @@ func TestLife(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, out)
 
-	require.NoError(t, e.alice.StopServer(e.ctx, v.ID))
-	require.Equal(t, compute.PoweringOff, e.get(v.ID).TaskState)
+	e.during(v.ID, func() {
+		require.NoError(t, e.alice.StopServer(e.ctx, v.ID))
+		require.Equal(t, compute.PoweringOff, e.get(v.ID).TaskState)
+	})
 	e.settle()
 	require.Equal(t, compute.StatusShutoff, e.get(v.ID).Status())
 	require.Equal(t, compute.PowerShutdown, e.get(v.ID).PowerState)
@@ -51,17 +53,23 @@ func TestLife(t *testing.T) {
 	e.settle()
 	require.Equal(t, compute.StatusActive, e.get(v.ID).Status())
 
-	require.NoError(t, e.alice.RebootServer(e.ctx, v.ID, compute.Soft))
-	require.Equal(t, compute.StatusReboot, e.get(v.ID).Status())
+	e.during(v.ID, func() {
+		require.NoError(t, e.alice.RebootServer(e.ctx, v.ID, compute.Soft))
+		require.Equal(t, compute.StatusReboot, e.get(v.ID).Status())
+	})
 	e.settle()
-	require.NoError(t, e.alice.RebootServer(e.ctx, v.ID, compute.Hard))
-	require.Equal(t, compute.StatusHardReboot, e.get(v.ID).Status())
+	e.during(v.ID, func() {
+		require.NoError(t, e.alice.RebootServer(e.ctx, v.ID, compute.Hard))
+		require.Equal(t, compute.StatusHardReboot, e.get(v.ID).Status())
+	})
 	e.settle()
 	require.Equal(t, compute.StatusActive, e.get(v.ID).Status())
 	e.sound()
 
-	require.NoError(t, e.alice.DeleteServer(e.ctx, v.ID))
-	require.NoError(t, e.alice.DeleteServer(e.ctx, v.ID))
+	e.during(v.ID, func() {
+		require.NoError(t, e.alice.DeleteServer(e.ctx, v.ID))
+		require.NoError(t, e.alice.DeleteServer(e.ctx, v.ID))
+	})
 	quota, err := e.alice.GetQuota(e.ctx, "a")
 	require.NoError(t, err)
 	require.Zero(t, quota["instances"].Used, "quota is free at once")
