@@ -108,6 +108,22 @@ func TestReconcile(t *testing.T) {
 	requireCode(t, fault.Unavailable, e.svc.Reconcile(e.ctx))
 }
 
+// TestBindingOfDeletedPort: what the provider has bound of a port that was deleted is unbound.
+func TestBindingOfDeletedPort(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	n := e.network(e.alice, network.CreateNetwork{})
+	e.subnet(e.alice, n.ID, "10.0.0.0/24")
+	p := e.port(e.alice, network.CreatePort{NetworkID: n.ID})
+	require.NoError(t, e.alice.DeletePort(e.ctx, p.ID))
+	e.settle()
+	require.NoError(t, e.fake.PlantBinding(networkdriver.Port{ID: p.ID, NetworkID: n.ID}, networkdriver.Bind{Host: "host", Generation: 1}))
+	require.NoError(t, e.svc.Reconcile(e.ctx))
+	states, err := e.fake.Networks()
+	require.NoError(t, err)
+	require.Empty(t, states[0].Bindings)
+}
+
 func TestProviderFailsOnce(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

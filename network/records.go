@@ -211,7 +211,7 @@ var (
 		},
 	})
 	ports = store.Define(store.Spec[Port]{
-		Kind: "port", Version: 2, Upgrade: unchanged, // 2 added Moved Tombstones: true,
+		Kind: "port", Version: 2, Upgrade: unchanged, Tombstones: true, // 2 added Moved
 		ID: func(v *Port) string { return v.ID },
 		Indexes: []store.Index[Port]{
 			{Name: "project", Keys: func(v *Port) []store.Tuple { return []store.Tuple{{v.ProjectID, v.CreatedAt}} }},
