@@ -68,8 +68,15 @@ func TestTable(t *testing.T) {
 					return nil
 				}))
 				require.Equal(t, []string{"a", "a.b", "b"}, seen)
+				seen = nil
+				require.NoError(t, docs.Visit(func(k string, d doc) error {
+					seen = append(seen, k)
+					return nil
+				}))
+				require.ElementsMatch(t, []string{"a", "a.b", "b"}, seen)
 				stop := errors.New("stop")
 				require.ErrorIs(t, docs.Each(func(string, doc) error { return stop }), stop)
+				require.ErrorIs(t, docs.Visit(func(string, doc) error { return stop }), stop)
 				require.Equal(t, fault.Invalid, fault.CodeOf(docs.Put("../x", doc{})))
 				return nil
 			}))

@@ -127,3 +127,16 @@ func (t *Table[T]) Each(f func(key string, doc T) error) error {
 	}
 	return nil
 }
+
+// Visit is Each in any order, for a f that changes nothing: of many documents in memory Each spends most of its time on their order.
+func (t *Table[T]) Visit(f func(key string, doc T) error) error {
+	if t.mem == nil {
+		return t.Each(f)
+	}
+	for k, doc := range t.mem {
+		if err := f(k, doc); err != nil {
+			return err
+		}
+	}
+	return nil
+}

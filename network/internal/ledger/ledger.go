@@ -327,7 +327,7 @@ func (l *Ledger) Networks() (states []networkdriver.NetworkState, err error) {
 		}); err != nil {
 			return err
 		}
-		return l.bindings.Each(func(portID string, b binding) error {
+		return l.bindings.Visit(func(portID string, b binding) error {
 			if bound := at[b.NetworkID]; bound != nil {
 				bound[portID] = networkdriver.Bind{Host: b.Host, Generation: b.Generation}
 			}
