@@ -253,8 +253,10 @@ func (c *Cloud) tidy() {
 			c.opt.Log.Warn("the networks could not be compared with the network provider; it is tried again in 4 minutes", "error", err)
 		}
 	}
-	c.opt.Clock.AfterFunc(time.Second, reconcile) // whoever calls first after a start does not share the machine with it
-	c.every(4*time.Minute, reconcile)
+	c.opt.Clock.AfterFunc(time.Second, func() { // whoever calls first after a start does not share the machine with it
+		reconcile()
+		c.every(4*time.Minute, reconcile) // one round at a time: that of a million servers takes minutes
+	})
 	c.every(4*time.Minute, func() {
 		if _, _, err := c.image.Sweep(c.ctx); err != nil && c.ctx.Err() == nil {
 			c.opt.Log.Warn("image data could not be compared with the images; it is tried again in 4 minutes", "error", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/network/networkdriver"
@@ -14,7 +15,7 @@ import (
 // Driver is the name of the network provider among a Cloud's drivers.
 const Driver = "network"
 
-// comparison is what the provider has and the records say. Everything in it was so before and after the provider was asked.
+// comparison is what the provider has and the records say. Everything in it was so before and after the provider was asked last.
 type comparison struct {
 	behind          []string  // networks that the provider lacks, is behind with, or refused
 	lacking         []string  // those of them that it had once and lacks
@@ -31,11 +32,20 @@ type binding struct {
 	at            networkdriver.Bind
 }
 
-// compare reads the records, asks the provider, and reads once more what the provider has besides. It fails when the listing
-// does: what is not in a broken list is not absent.
+// compare compares networks and bindings without a pause: an operator waits. It fails when a listing does: what is not in a broken
+// list is not absent.
 func (s *Service) compare(ctx context.Context) (*comparison, error) {
+	c, have, err := s.compareNetworks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c, s.compareBindings(ctx, c, have, func(time.Duration) error { return nil })
+}
+
+// compareNetworks asks the provider, and compares its networks with the records. It also returns what the provider has bound, by port and
+// network, in those that are this cloud's.
+func (s *Service) compareNetworks(ctx context.Context) (c *comparison, have map[string]map[string]networkdriver.Bind, err error) {
 	known := map[string]topology{} // a network made after this is not taken for one that the provider lacks
-	bound := map[string]binding{}
 	if err := s.store.View(ctx, func(tx *store.Tx) error {
 		for t, err := range topologies.Each(tx, store.Query[topology]{}) {
 			if err != nil {
@@ -43,75 +53,45 @@ func (s *Service) compare(ctx context.Context) (*comparison, error) {
 			}
 			known[t.NetworkID] = *t
 		}
-		for p, err := range ports.Each(tx, store.Query[Port]{}) {
-			if err != nil {
-				return err
-			}
-			if p.Binding != nil {
-				bound[p.ID] = p.bound()
-			}
-		}
 		return nil
 	}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	states, err := s.provider.Networks(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	c := &comparison{}
 	err = s.store.View(ctx, func(tx *store.Tx) error {
-		*c = comparison{}
-		has, have := map[string]int64{}, map[string]networkdriver.Bind{}
-		for _, v := range states {
-			has[v.NetworkID] = v.Revision
-			maps.Copy(have, v.Bindings)
-			if err := c.network(tx, v, known); err != nil {
-				return err
-			}
+		c, have = &comparison{}, make(map[string]map[string]networkdriver.Bind, len(known))
+		for id := range known {
+			have[id] = nil
 		}
-		for _, id := range slices.Sorted(maps.Keys(known)) {
-			t := known[id]
-			rev, ok := has[id]
-			if !t.Removed && (!ok || rev < t.Applied || t.Applied < t.Wanted) {
-				c.behind = append(c.behind, id)
-				if !ok && t.Applied > 0 {
-					c.lacking = append(c.lacking, id)
-				}
-			}
-		}
-		for _, id := range slices.Sorted(maps.Keys(bound)) {
-			if _, ok := have[id]; ok {
-				continue
-			}
-			lost, err := stillBound(tx, bound[id])
-			if err != nil {
-				return err
-			}
-			if lost {
-				c.unbound = append(c.unbound, bound[id])
-			}
-		}
-		return nil
+		return c.networks(tx, states, known, have)
 	})
-	return c, err
+	return c, have, err
 }
 
 func (p *Port) bound() binding {
 	return binding{p.ID, p.NetworkID, networkdriver.Bind{Host: p.Binding.Host, Generation: p.Binding.Generation}}
 }
 
-// network sorts what the provider has of a network.
-func (c *comparison) network(tx *store.Tx, v networkdriver.NetworkState, known map[string]topology) error {
-	id := v.NetworkID
-	_, ours := known[id]
-	if !ours {
-		var err error
-		if ours, err = topologies.Has(tx, id); err != nil { // made meanwhile
-			return err
+// networks sorts the provider's networks, and notes in have what it has bound in those that are ours.
+func (c *comparison) networks(tx *store.Tx, states []networkdriver.NetworkState, known map[string]topology, have map[string]map[string]networkdriver.Bind) error {
+	has := make(map[string]int64, len(states))
+	for _, v := range states {
+		id := v.NetworkID
+		has[id] = v.Revision
+		_, ours := known[id]
+		if !ours {
+			var err error
+			if ours, err = topologies.Has(tx, id); err != nil { // made meanwhile
+				return err
+			}
 		}
-	}
-	if !ours {
+		if ours {
+			have[id] = v.Bindings
+			continue
+		}
 		over, err := networkOver(tx, id)
 		switch {
 		case err != nil:
@@ -120,19 +100,16 @@ func (c *comparison) network(tx *store.Tx, v networkdriver.NetworkState, known m
 			c.deadNetworks = append(c.deadNetworks, id)
 		default:
 			c.unknownNetworks = append(c.unknownNetworks, id)
-		}
-		return nil // its bindings go, or stay, with it
+		} // its bindings go, or stay, with it
 	}
-	for _, port := range slices.Sorted(maps.Keys(v.Bindings)) {
-		b := binding{port, id, v.Bindings[port]}
-		v, err := judge(tx, b)
-		switch {
-		case err != nil:
-			return err
-		case v == over:
-			c.deadBindings = append(c.deadBindings, b)
-		case v == unknown:
-			c.unknownBindings = append(c.unknownBindings, b)
+	for _, id := range slices.Sorted(maps.Keys(known)) {
+		t := known[id]
+		rev, ok := has[id]
+		if !t.Removed && (!ok || rev < t.Applied || t.Applied < t.Wanted) {
+			c.behind = append(c.behind, id)
+			if !ok && t.Applied > 0 {
+				c.lacking = append(c.lacking, id)
+			}
 		}
 	}
 	return nil
@@ -159,7 +136,8 @@ const (
 	unknown                   // the store never heard of it
 )
 
-func judge(tx *store.Tx, b binding) (verdict, error) {
+// verdictOn is what the records say of a binding of the provider's.
+func verdictOn(tx *store.Tx, b binding) (verdict, error) {
 	owed, err := debts.Has(tx, b.port)
 	if err != nil || owed {
 		return asRecorded, err

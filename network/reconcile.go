@@ -2,30 +2,43 @@ package network
 
 import (
 	"context"
+	"time"
 
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/store"
 )
 
+// share is how much of a round's time it reads ports: one part of so many. Those of a million servers are a minute's work, which must not be
+// taken from users' calls at once.
+const share = 10
+
 // Reconcile compares what the provider has with what it should have. Networks that it lacks, is behind with or refused before
 // are applied again; bindings that it lacks are bound again; networks and bindings that the store knows to be over are
 // removed, unless there are more than Options.Brake. What the provider has and nobody here knows is left alone and reported
-// in the log. It calls the provider. Codes: those of the provider.
+// in the log. It pauses nine times as long as it reads ports. It calls the provider. Codes: those of the provider.
 func (s *Service) Reconcile(ctx context.Context) error {
 	if err := s.opt.Witness.Meet(ctx, Driver, s.provider); err != nil {
 		return err
 	}
-	c, err := s.compare(ctx)
+	c, have, err := s.compareNetworks(ctx)
 	if err != nil {
 		return err
 	}
-	s.tell(c)
 	for _, id := range c.behind {
 		if err := s.applyAgain(ctx, id); err != nil {
 			return err
 		}
 	}
+	if err := s.compareBindings(ctx, c, have, func(took time.Duration) error {
+		if took == 0 {
+			return nil
+		}
+		return s.opt.Clock.Sleep(ctx, (share-1)*took)
+	}); err != nil {
+		return err
+	}
+	s.tell(c)
 	for _, b := range c.unbound {
 		if err := s.bindAgain(ctx, b); err != nil {
 			return err

@@ -84,7 +84,7 @@ func (s *Service) bury(ctx context.Context, dead []string, unused []binding) err
 	for _, b := range unused {
 		still := false
 		if err := s.store.View(ctx, func(tx *store.Tx) error {
-			v, err := judge(tx, b)
+			v, err := verdictOn(tx, b)
 			still = v != asRecorded
 			return err
 		}); err != nil {
