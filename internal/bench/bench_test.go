@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -102,7 +103,8 @@ func TestUnknownSection(t *testing.T) {
 
 func TestPlot(t *testing.T) {
 	t.Parallel()
-	svg := plot([]point{{1000, 5, 2, 10, 0.05, 3, 1}, {100000, 5, 2.5, 11, 0.06, 3, 1.25}})
+	svg := plot([]point{{servers: 1000, bootCPU: 2, roundCPU: 2, page: 10, show: 0.05, delCPU: 1},
+		{servers: 100000, bootCPU: 2.5, roundCPU: 2.5, page: 11, show: 0.06, delCPU: 1.25}})
 	var text []string
 	for d := xml.NewDecoder(bytes.NewReader(svg)); ; {
 		token, err := d.Token()
@@ -115,7 +117,14 @@ func TestPlot(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"0.01", "0.1", "1", "10", "100", "1000", "100000", "servers in the store",
-		"page of 1,000, ms", "boot, ms of processor", "delete, ms of processor", "one server, ms"}, text)
+		"page of 1,000, ms", "boot, ms of processor", "boot beside a round, ms", "delete, ms of processor", "one server, ms"}, text)
 	require.Contains(t, string(svg), `d="M70.0 102.5L530.0 `, "the first line goes from the left edge to the right one")
 	require.NotContains(t, string(svg), "NaN")
+	names := regexp.MustCompile(`<text x="540" y="([0-9.]+)"`).FindAllStringSubmatch(string(svg), -1)
+	require.Len(t, names, 5)
+	seen := map[string]bool{}
+	for _, n := range names {
+		require.False(t, seen[n[1]], "two names on one line")
+		seen[n[1]] = true
+	}
 }

@@ -40,6 +40,8 @@ type bench struct {
 	measure time.Duration // how long each rate is measured
 	million bool          // fill in a million servers, too
 	plot    string        // where the plot of the section flat goes; "" means nowhere
+	profile string        // where a CPU profile goes; "" means nowhere
+	sink    *os.File      // that profile, while it is written
 	poll    time.Duration // between a client's questions whether its server is ACTIVE
 	lab     func() (*lab, error)
 	binary  func() (string, error)
@@ -79,7 +81,7 @@ func run(ctx context.Context, args []string) (err error) {
 	f.BoolVar(&b.short, "short", false, "measure for a shorter time and with fewer servers: a minute in all, and rougher figures")
 	only := f.String("only", "", "measure only the sections that match `REGEXP`: "+names())
 	parent := f.String("dir", "", "directory to work in, on the disk to be measured (default: the one for temporary files)")
-	profile := f.String("cpuprofile", "", "write a CPU profile to `FILE`; the lab then runs inside this process. Use it with -only")
+	f.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile to `FILE`; the lab then runs inside this process. Use it with -only. Of the section flat it holds what is measured with the most servers")
 	f.BoolVar(&b.million, "million", false, "fill in a million servers in the section flat: some ten minutes and gigabytes more")
 	f.StringVar(&b.plot, "plot", "", "write the plot of the section flat to `FILE`, as SVG")
 	f.DurationVar(&b.measure, "time", 0, "how long to measure each rate (default 5s, with -short 1s)")
@@ -105,7 +107,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	done, err := b.prepare(ctx, *profile)
+	done, err := b.prepare(ctx)
 	if err != nil {
 		return err
 	}
@@ -131,11 +133,11 @@ func run(ctx context.Context, args []string) (err error) {
 }
 
 // prepare sets up what sections share, made when the first of them asks.
-func (b *bench) prepare(ctx context.Context, profile string) (done func() error, err error) {
+func (b *bench) prepare(ctx context.Context) (done func() error, err error) {
 	b.binary = once(func() (string, error) { return buildLab(ctx, b.dir) })
 	var shared *lab
 	b.lab = once(func() (_ *lab, err error) {
-		if profile != "" {
+		if b.profile != "" {
 			shared, err = serveLab(ctx, b.sub("lab"))
 			return shared, err
 		}
@@ -152,20 +154,32 @@ func (b *bench) prepare(ctx context.Context, profile string) (done func() error,
 		}
 		return shared.stop()
 	}
-	if profile == "" {
-		return stop, nil
-	}
-	f, err := os.Create(profile)
-	if err != nil {
+	if err := b.reprofile(); err != nil {
 		return nil, err
 	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		return nil, errors.Join(err, f.Close())
+	return func() error { return errors.Join(b.endProfile(), stop()) }, nil
+}
+
+// reprofile begins the profile anew, if there is to be one.
+func (b *bench) reprofile() (err error) {
+	if b.profile == "" {
+		return nil
 	}
-	return func() error {
-		pprof.StopCPUProfile()
-		return errors.Join(stop(), f.Close())
-	}, nil
+	if err := b.endProfile(); err != nil {
+		return err
+	}
+	if b.sink, err = os.Create(b.profile); err != nil {
+		return err
+	}
+	return pprof.StartCPUProfile(b.sink)
+}
+
+func (b *bench) endProfile() error {
+	if b.sink == nil {
+		return nil
+	}
+	pprof.StopCPUProfile()
+	return b.sink.Close()
 }
 
 // sub names a directory of a section's own.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -15,6 +16,7 @@ func plot(points []point) []byte {
 	}{
 		{"page of 1,000, ms", "#1b6ca8", func(p point) float64 { return p.page }},
 		{"boot, ms of processor", "#c0392b", func(p point) float64 { return p.bootCPU }},
+		{"boot beside a round, ms", "#e67e22", func(p point) float64 { return p.roundCPU }},
 		{"delete, ms of processor", "#8e44ad", func(p point) float64 { return p.delCPU }},
 		{"one server, ms", "#27834a", func(p point) float64 { return p.show }},
 	}
@@ -43,6 +45,7 @@ func plot(points []point) []byte {
 		fmt.Fprintf(&b, `<path d="M%.1f %dV%d" stroke="#ddd"/><text x="%.1f" y="%d" text-anchor="middle">%d</text>`+"\n", x, top, height-bottom, x, height-bottom+18, p.servers)
 	}
 	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">servers in the store</text>`+"\n", (left+width-right)/2, height-12)
+	var names []float64 // where they are
 	for _, l := range lines {
 		var path []string
 		for _, p := range points {
@@ -51,6 +54,10 @@ func plot(points []point) []byte {
 			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>`+"\n", x, y, l.color)
 		}
 		_, y := at(points[0].servers, l.of(points[len(points)-1]))
+		for slices.ContainsFunc(names, func(other float64) bool { return math.Abs(other-y) < 13 }) {
+			y += 13
+		}
+		names = append(names, y)
 		fmt.Fprintf(&b, `<path d="M%s" fill="none" stroke="%s" stroke-width="2"/><text x="%d" y="%.1f" fill="%s">%s</text>`+"\n",
 			strings.Join(path, "L"), l.color, width-right+10, y+4, l.color, l.name)
 	}
