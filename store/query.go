@@ -60,11 +60,28 @@ func (c *Collection[T]) List(tx *Tx, q Query[T]) ([]*T, error) {
 // allowed; whether the walk meets what was written is not defined.
 func (c *Collection[T]) Each(tx *Tx, q Query[T]) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
+		for r, err := range c.EachRev(tx, q) {
+			if !yield(r.Doc, err) {
+				return
+			}
+		}
+	}
+}
+
+// Revised is a document with its revision, which counts its writes.
+type Revised[T any] struct {
+	Doc *T
+	Rev int64
+}
+
+// EachRev is Each with the documents' revisions.
+func (c *Collection[T]) EachRev(tx *Tx, q Query[T]) iter.Seq2[Revised[T], error] {
+	return func(yield func(Revised[T], error) bool) {
 		r := c.rangeOf(q)
 		r.new = tx.isNew(q.Prefix)
 		if r.Index != "" {
 			if err := c.mayRead(tx, r.Index); err != nil {
-				yield(nil, err)
+				yield(Revised[T]{}, err)
 				return
 			}
 		}
@@ -76,19 +93,19 @@ func (c *Collection[T]) Each(tx *Tx, q Query[T]) iter.Seq2[*T, error] {
 			}
 			entries, err := tx.scan(r)
 			if err != nil {
-				yield(nil, err)
+				yield(Revised[T]{}, err)
 				return
 			}
 			for _, e := range entries {
 				v, err := c.load(tx, e.Doc)
 				if err != nil {
-					yield(nil, err)
+					yield(Revised[T]{}, err)
 					return
 				}
 				if q.Filter != nil && !q.Filter(v) {
 					continue
 				}
-				if n++; !yield(v, nil) || n == q.Limit {
+				if n++; !yield(Revised[T]{v, e.Doc.Rev}, nil) || n == q.Limit {
 					return
 				}
 			}

@@ -127,6 +127,12 @@ func testCollection(t *testing.T, h Harness) {
 		list(tx, store.Query[thing]{Index: "tag", Prefix: store.Tuple{"t0"}}, "0 4")
 		_, rev, err := things.GetRev(tx, "2")
 		require.EqualValues(t, 2, rev)
+		revs := map[string]int64{}
+		for r, err := range things.EachRev(tx, store.Query[thing]{Index: "group", Prefix: store.Tuple{"h"}}) {
+			require.NoError(t, err)
+			revs[r.Doc.ID] = r.Rev
+		}
+		require.Equal(t, map[string]int64{"1": 1, "2": 2}, revs)
 		return err
 	})
 	found, err := store.Check(context.Background(), s, things)
