@@ -128,7 +128,7 @@ func (c *core) closeDown(ctx context.Context, h *Host, dryRun bool) (*HostGone, 
 	why := Fault{Code: 500, Message: "host " + h.Name + " was declared gone for good, and with it the guest and its disk; delete the server. Should the host come back after all, the server does too"}
 	var due []*debt
 	left := map[string]expected{}
-	if err := c.readRecords(ctx, func(tx *store.Tx) (err error) {
+	if _, err := c.readRecords(ctx, func(tx *store.Tx) (err error) {
 		if c.silence(h, tx.LeaseNow()) <= c.opt.DownAfter {
 			return nil // it answers, or did so lately: what it holds is compared as always
 		}

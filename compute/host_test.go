@@ -1,6 +1,8 @@
 package compute_test
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/fault/inject"
 	"github.com/nubecula/cloud/image/fakeimage"
+	"github.com/nubecula/cloud/internal/clock"
 )
 
 func TestHosts(t *testing.T) {
@@ -74,6 +77,35 @@ func TestSilentHost(t *testing.T) {
 }
 
 // TestHungHost: a driver that does not return keeps nobody else waiting.
+// ticking is a clock on which every look takes a millisecond, and pauses are counted and not waited for.
+type ticking struct {
+	*clock.Manual
+	looks, paused atomic.Int64
+}
+
+func (c *ticking) Mono() time.Duration { return time.Duration(c.looks.Add(1)) * time.Millisecond }
+
+func (c *ticking) Sleep(_ context.Context, d time.Duration) error {
+	c.paused.Add(int64(d))
+	return nil
+}
+
+// TestRoundsPause: a round over hosts pauses nine times as long as it reads the records of each.
+func TestRoundsPause(t *testing.T) {
+	t.Parallel()
+	c := &ticking{}
+	e := newEnv(t, config{hosts: 2, options: func(o *compute.Options) {
+		c.Manual = o.Clock.(*clock.Manual)
+		o.Clock = c
+	}})
+	e.boot("vm")
+	e.settle()
+	e.rest()
+	before := c.paused.Load()
+	e.advance(time.Minute)
+	require.Equal(t, 2*9*time.Millisecond, time.Duration(c.paused.Load()-before))
+}
+
 func TestHungHost(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

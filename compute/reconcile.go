@@ -3,6 +3,7 @@ package compute
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nubecula/cloud/compute/computedriver"
@@ -21,7 +22,10 @@ func (c *core) lookAt(hostID string) {
 	c.spawn(func(ctx context.Context) { c.reconcile(ctx, hostID) })
 }
 
-// reconcileAll is a round: every host is compared, and told how new the store is.
+// share is how much of a round's time it reads records: one part of so many. It reads all servers, which is a minute's work for a million.
+const share = 10
+
+// reconcileAll is a round: every host is compared, and told how new the store is. It pauses nine times as long as it reads records.
 func (c *core) reconcileAll(ctx context.Context) {
 	for _, id := range c.driven() {
 		c.hyper.mu.RLock()
@@ -31,6 +35,9 @@ func (c *core) reconcileAll(ctx context.Context) {
 			c.log.WarnContext(ctx, "a driver could not be told how new the store is; the next round does it", "host_id", id, "after", c.opt.Reconcile, "error", err)
 		}
 		c.reconcile(ctx, id)
+		if took := c.lookOf(id).took.Load(); took > 0 && c.clock.Sleep(ctx, (share-1)*time.Duration(took)) != nil {
+			return
+		}
 	}
 	c.closeGone(ctx)
 }
@@ -135,6 +142,7 @@ type look struct {
 	turn   chan struct{} // holds the right to look; not a mutex, since a look waits for a driver
 	missed map[string]expected
 	told   finding.Told
+	took   atomic.Int64 // how long the newest one read records, in nanoseconds
 }
 
 func (c *core) lookOf(hostID string) *look {
@@ -155,19 +163,21 @@ func (c *core) see(ctx context.Context, hostID string) (*sighting, error) {
 		return nil, err
 	}
 	s := &sighting{host: hostID, cloud: c.opt.CloudID, before: map[string]expected{}, after: map[computedriver.Ref]fate{}}
-	if err := c.readRecords(ctx, func(tx *store.Tx) error {
-		for v, err := range servers.Each(tx, store.Query[Server]{Index: "host", Prefix: store.Tuple{hostID}}) {
+	took, err := c.readRecords(ctx, func(tx *store.Tx) error {
+		for v, err := range servers.EachRev(tx, store.Query[Server]{Index: "host", Prefix: store.Tuple{hostID}}) {
 			if err != nil {
 				return err
 			}
-			if s.before[v.ID], err = expect(tx, v.ID); err != nil {
+			if s.before[v.Doc.ID], err = expectOf(tx, v.Doc, v.Rev); err != nil {
 				return err
 			}
 		}
 		return nil
-	}); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
+	c.lookOf(hostID).took.Store(int64(took))
 	list := make(chan []computedriver.GuestState, 1) // not a variable: a late answer must not be written to it
 	if err := within(ctx, func() error {
 		guests, err := driver.Guests(ctx)
@@ -177,7 +187,7 @@ func (c *core) see(ctx context.Context, hostID string) (*sighting, error) {
 		return nil, err
 	}
 	s.guests = <-list
-	return s, c.readRecords(ctx, func(tx *store.Tx) error {
+	_, err = c.readRecords(ctx, func(tx *store.Tx) error {
 		for _, g := range s.guests {
 			if e, ok := s.before[g.Mark.ID]; g.Mark.Cloud != s.cloud || ok && e.generation == g.Mark.Generation {
 				continue
@@ -190,17 +200,21 @@ func (c *core) see(ctx context.Context, hostID string) (*sighting, error) {
 		}
 		return nil
 	})
+	return s, err
 }
 
 // readRecords is a View of a whole host. One is read at a time: at a start all hosts are looked at, and users' calls go first.
-func (c *core) readRecords(ctx context.Context, fn func(tx *store.Tx) error) error {
+// It tells how long that took, not how long it waited.
+func (c *core) readRecords(ctx context.Context, fn func(tx *store.Tx) error) (took time.Duration, err error) {
 	select {
 	case c.hyper.reading <- struct{}{}:
 		defer func() { <-c.hyper.reading }()
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return 0, context.Cause(ctx)
 	}
-	return c.store.View(ctx, fn)
+	began := c.clock.Mono()
+	err = c.store.View(ctx, fn)
+	return c.clock.Mono() - began, err
 }
 
 // expect reads what is expected of a server's guest.
@@ -209,7 +223,11 @@ func expect(tx *store.Tx, id string) (expected, error) {
 	if err != nil {
 		return expected{}, err
 	}
-	op, err := operation.Active(tx, resource(id))
+	return expectOf(tx, v, rev)
+}
+
+func expectOf(tx *store.Tx, v *Server, rev int64) (expected, error) {
+	op, err := operation.Active(tx, resource(v.ID))
 	return expected{generation: v.Generation, revision: rev, state: v.VMState, power: v.PowerState, lost: v.Lost, busy: op != nil}, err
 }
 
