@@ -43,7 +43,7 @@ func flat(ctx context.Context, b *bench) error {
 			if err := b.reprofile(); err != nil { // filling is not what a profile is wanted of
 				return result{}, err
 			}
-			p, err := f.measure(ctx, pick(b.short, 20, 100))
+			p, err := f.measure(ctx, pick(b.short, 20, 300))
 			if err != nil {
 				return result{}, err
 			}
@@ -351,7 +351,7 @@ func (f *filler) measure(ctx context.Context, n int) (p point, err error) {
 		lasted = time.Since(began)
 		over <- err
 	}()
-	if p.round, p.roundCPU, err = timed(n*10, boot); err != nil {
+	if p.round, p.roundCPU, err = timed(n*4, boot); err != nil {
 		return p, err
 	}
 	select {
@@ -377,6 +377,13 @@ func (f *filler) measure(ctx context.Context, n int) (p point, err error) {
 	}); err != nil {
 		return p, err
 	}
-	p.del, p.delCPU, err = timed(n, remove)
-	return p, err
+	if p.del, p.delCPU, err = timed(n, remove); err != nil {
+		return p, err
+	}
+	for len(ids) > 0 { // so that the next size is what it says
+		if err := remove(ctx, 0); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
 }
