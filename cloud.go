@@ -254,6 +254,9 @@ func (c *Cloud) tidy() {
 		}
 	}
 	c.opt.Clock.AfterFunc(time.Second, func() { // whoever calls first after a start does not share the machine with it
+		if c.ctx.Err() != nil {
+			return
+		}
 		reconcile()
 		c.every(4*time.Minute, reconcile) // one round at a time: that of a million servers takes minutes
 	})

@@ -76,7 +76,6 @@ func TestSilentHost(t *testing.T) {
 	e.sound()
 }
 
-// TestHungHost: a driver that does not return keeps nobody else waiting.
 // ticking is a clock on which every look takes a millisecond, and pauses are counted and not waited for.
 type ticking struct {
 	*clock.Manual
@@ -106,6 +105,7 @@ func TestRoundsPause(t *testing.T) {
 	require.Equal(t, 2*9*time.Millisecond, time.Duration(c.paused.Load()-before))
 }
 
+// TestHungHost: a driver that does not return keeps nobody else waiting.
 func TestHungHost(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
