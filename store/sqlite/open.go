@@ -93,7 +93,7 @@ func (o *Options) fill() error {
 		o.CacheBytes = 16 << 20
 	}
 	if o.CheckBytes == 0 {
-		o.CheckBytes = 64 << 20
+		o.CheckBytes = 16 << 20
 	}
 	return errors.Join(errs...)
 }

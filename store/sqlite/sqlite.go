@@ -33,7 +33,7 @@ type Options struct {
 	Clock clock.Clock
 	// CacheBytes bounds the documents kept in memory. 0 means 16 MiB.
 	CacheBytes int
-	// CheckBytes: a larger file is not checked for damage when it is opened. 0 means 64 MiB, -1 no file is.
+	// CheckBytes: a larger file is not checked for damage when it is opened. 0 means 16 MiB, -1 no file is.
 	CheckBytes int64
 	// MaxBytes: the file may not grow beyond; then writes fail with Exhausted. 0 means no limit.
 	MaxBytes int64
