@@ -1,8 +1,6 @@
 package compute_test
 
 import (
-	"context"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,23 +74,10 @@ func TestSilentHost(t *testing.T) {
 	e.sound()
 }
 
-// ticking is a clock on which every look takes a millisecond, and pauses are counted and not waited for.
-type ticking struct {
-	*clock.Manual
-	looks, paused atomic.Int64
-}
-
-func (c *ticking) Mono() time.Duration { return time.Duration(c.looks.Add(1)) * time.Millisecond }
-
-func (c *ticking) Sleep(_ context.Context, d time.Duration) error {
-	c.paused.Add(int64(d))
-	return nil
-}
-
 // TestRoundsPause: a round over hosts pauses nine times as long as it reads the records of each.
 func TestRoundsPause(t *testing.T) {
 	t.Parallel()
-	c := &ticking{}
+	c := &clock.Ticking{}
 	e := newEnv(t, config{hosts: 2, options: func(o *compute.Options) {
 		c.Manual = o.Clock.(*clock.Manual)
 		o.Clock = c
@@ -100,9 +85,9 @@ func TestRoundsPause(t *testing.T) {
 	e.boot("vm")
 	e.settle()
 	e.rest()
-	before := c.paused.Load()
+	before := c.Paused()
 	e.advance(time.Minute)
-	require.Equal(t, 2*9*time.Millisecond, time.Duration(c.paused.Load()-before))
+	require.Equal(t, 2*9*time.Millisecond, c.Paused()-before)
 }
 
 // TestHungHost: a driver that does not return keeps nobody else waiting.

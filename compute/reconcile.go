@@ -22,9 +22,6 @@ func (c *core) lookAt(hostID string) {
 	c.spawn(func(ctx context.Context) { c.reconcile(ctx, hostID) })
 }
 
-// share is how much of a round's time it reads records: one part of so many. It reads all servers, which is a minute's work for a million.
-const share = 10
-
 // reconcileAll is a round: every host is compared, and told how new the store is. It pauses nine times as long as it reads records.
 func (c *core) reconcileAll(ctx context.Context) {
 	for _, id := range c.driven() {
@@ -35,7 +32,7 @@ func (c *core) reconcileAll(ctx context.Context) {
 			c.log.WarnContext(ctx, "a driver could not be told how new the store is; the next round does it", "host_id", id, "after", c.opt.Reconcile, "error", err)
 		}
 		c.reconcile(ctx, id)
-		if took := c.lookOf(id).took.Load(); took > 0 && c.clock.Sleep(ctx, (share-1)*time.Duration(took)) != nil {
+		if clock.Rest(ctx, c.clock, time.Duration(c.lookOf(id).took.Load())) != nil {
 			return
 		}
 	}

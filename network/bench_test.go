@@ -18,19 +18,25 @@ import (
 	"github.com/nubecula/cloud/store/sqlite"
 )
 
+// benched is the service on a database, with an engine that was not started yet.
+func benched(b *testing.B, db store.Driver) (*store.Store, *engine.Engine, *network.Service) {
+	s, err := store.New(db, store.Options{Key: store.NewKey()})
+	require.NoError(b, err)
+	e, err := engine.New(engine.Options{Store: s})
+	require.NoError(b, err)
+	provider, err := fakenetwork.New(fakenetwork.Options{})
+	require.NoError(b, err)
+	svc, err := network.New(network.Options{Store: s, Engine: e, Provider: provider})
+	require.NoError(b, err)
+	return s, e, svc
+}
+
 // BenchmarkCreatePort measures one port more on a network that has many already, with the provider kept up to date.
 func BenchmarkCreatePort(b *testing.B) {
 	for _, have := range []int{0, 10_000} {
 		b.Run(fmt.Sprint(have, " ports"), func(b *testing.B) {
 			ctx := context.Background()
-			s, err := store.New(memory.New(nil), store.Options{Key: store.NewKey()})
-			require.NoError(b, err)
-			e, err := engine.New(engine.Options{Store: s})
-			require.NoError(b, err)
-			provider, err := fakenetwork.New(fakenetwork.Options{})
-			require.NoError(b, err)
-			svc, err := network.New(network.Options{Store: s, Engine: e, Provider: provider})
-			require.NoError(b, err)
+			s, e, svc := benched(b, memory.New(nil))
 			svc = svc.As(member("alice", "a", "member"))
 			n, err := svc.CreateNetwork(ctx, network.CreateNetwork{})
 			require.NoError(b, err)
@@ -60,14 +66,7 @@ func BenchmarkReconcile(b *testing.B) {
 	ctx := context.Background()
 	db, err := sqlite.Open(filepath.Join(b.TempDir(), "db"), nil)
 	require.NoError(b, err)
-	s, err := store.New(db, store.Options{Key: store.NewKey()})
-	require.NoError(b, err)
-	e, err := engine.New(engine.Options{Store: s})
-	require.NoError(b, err)
-	provider, err := fakenetwork.New(fakenetwork.Options{})
-	require.NoError(b, err)
-	svc, err := network.New(network.Options{Store: s, Engine: e, Provider: provider})
-	require.NoError(b, err)
+	s, e, svc := benched(b, db)
 	alice := svc.As(member("alice", "a", "member"))
 	for range networks {
 		n, err := alice.CreateNetwork(ctx, network.CreateNetwork{})

@@ -3,7 +3,6 @@ package network_test
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,23 +108,10 @@ func TestChangesBesideAComparison(t *testing.T) {
 	require.Nil(t, b.happens, "it was asked")
 }
 
-// ticking is a clock on which every look takes a millisecond, and pauses are counted and not waited for.
-type ticking struct {
-	*clock.Manual
-	looks, paused atomic.Int64
-}
-
-func (c *ticking) Mono() time.Duration { return time.Duration(c.looks.Add(1)) * time.Millisecond }
-
-func (c *ticking) Sleep(_ context.Context, d time.Duration) error {
-	c.paused.Add(int64(d))
-	return nil
-}
-
 // TestRoundsPause: a round pauses nine times as long as it reads ports; an operator who waits does not.
 func TestRoundsPause(t *testing.T) {
 	t.Parallel()
-	c := &ticking{}
+	c := &clock.Ticking{}
 	e := newEnv(t, func(o *network.Options) {
 		c.Manual = clock.NewManual(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC))
 		o.Clock = c
@@ -135,7 +121,7 @@ func TestRoundsPause(t *testing.T) {
 	e.bound(n.ID, 1500)
 	e.settle()
 	require.Empty(t, e.inspect())
-	require.Zero(t, c.paused.Load())
+	require.Zero(t, c.Paused())
 	require.NoError(t, e.svc.Reconcile(e.ctx))
-	require.Equal(t, 2*9*time.Millisecond, time.Duration(c.paused.Load()), "two parts")
+	require.Equal(t, 2*9*time.Millisecond, c.Paused(), "two parts")
 }

@@ -5,13 +5,10 @@ import (
 	"time"
 
 	"github.com/nubecula/cloud/fault"
+	"github.com/nubecula/cloud/internal/clock"
 	"github.com/nubecula/cloud/operation"
 	"github.com/nubecula/cloud/store"
 )
-
-// share is how much of a round's time it reads ports: one part of so many. Those of a million servers are a minute's work, which must not be
-// taken from users' calls at once.
-const share = 10
 
 // Reconcile compares what the provider has with what it should have. Networks that it lacks, is behind with or refused before
 // are applied again; bindings that it lacks are bound again; networks and bindings that the store knows to be over are
@@ -31,10 +28,7 @@ func (s *Service) Reconcile(ctx context.Context) error {
 		}
 	}
 	if err := s.compareBindings(ctx, c, have, func(took time.Duration) error {
-		if took == 0 {
-			return nil
-		}
-		return s.opt.Clock.Sleep(ctx, (share-1)*took)
+		return clock.Rest(ctx, s.opt.Clock, took)
 	}); err != nil {
 		return err
 	}
