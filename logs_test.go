@@ -18,7 +18,7 @@ var logKeys = strings.Fields(`
 	request_id global_request_id operation_id operation user_id project_id resource resource_id
 	server_id host_id host network_id port_id image_id debt_id replica cloud_id
 	error status method path route state step instance attempt after took seconds count limit first bytes
-	generation epoch hosts passed power vm_state type zone lease down_after key_number panic stack name reason decision copy
+	generation epoch hosts passed power vm_state type zone lease down_after again_after key_number panic stack name reason decision copy
 	driver driver_epoch store_epoch evidence held_since guests missing half_there to_remove networks bindings
 `)
 

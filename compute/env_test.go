@@ -42,13 +42,14 @@ type env struct {
 	ctx    context.Context
 	cfg    config
 	clock  *clock.Manual
-	db     *memory.Driver
+	db     store.Driver
 	key    []byte
 	store  *store.Store
 	engine *engine.Engine
 	faults *inject.Plan
 	hosts  []*fakecompute.Backend
 	nets   *fakenetwork.Backend
+	images *fakeimage.Backend
 	image  *image.Service
 	net    *network.Service
 	svc    *compute.Service // of nobody
@@ -99,9 +100,9 @@ func newEnv(t testing.TB, cfg ...config) *env {
 	for range max(0, e.cfg.hosts) {
 		e.hosts = append(e.hosts, fakecompute.NewBackend())
 	}
-	e.nets = fakenetwork.NewBackend()
+	e.nets, e.images = fakenetwork.NewBackend(), fakeimage.NewBackend()
 	e.db = memory.New(&memory.Options{Clock: e.clock})
-	e.start(fakeimage.NewBackend())
+	e.start()
 	t.Cleanup(func() {
 		e.svc.Close()
 		require.NoError(t, e.engine.Close(10*time.Second))
@@ -134,8 +135,8 @@ func newEnv(t testing.TB, cfg ...config) *env {
 	return e
 }
 
-// start makes the services on the store; images lives as long as the env.
-func (e *env) start(images *fakeimage.Backend) {
+// start makes the services on the store, with drivers of the same backends.
+func (e *env) start() {
 	t, extra := e.t, 1
 	if e.cfg.once {
 		extra = 0
@@ -148,7 +149,7 @@ func (e *env) start(images *fakeimage.Backend) {
 	require.NoError(t, err)
 	provider, err := fakenetwork.New(fakenetwork.Options{Backend: e.nets, Faults: e.faults})
 	require.NoError(t, err)
-	data, err := fakeimage.New(fakeimage.Options{Backend: images, Faults: e.faults})
+	data, err := fakeimage.New(fakeimage.Options{Backend: e.images, Faults: e.faults})
 	require.NoError(t, err)
 	e.image, err = image.New(image.Options{Store: e.store, Engine: e.engine, Data: data, Clock: e.clock})
 	require.NoError(t, err)

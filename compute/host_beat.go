@@ -22,12 +22,13 @@ type hypervisors struct {
 	looks   map[string]*look
 	reading chan struct{} // holds the right to read all records of a host
 	since   time.Time     // when this process began to listen, by the lease clock
+	all     []*hypervisor // set with since, and not changed any more
 }
 
 type hypervisor struct {
 	Hypervisor
 	asking atomic.Bool // a heartbeat is under way
-	silent atomic.Bool // the newest heartbeat failed
+	silent atomic.Bool // the newest heartbeat failed, or was not recorded
 	id     atomic.Pointer[string]
 }
 
@@ -220,8 +221,12 @@ func (c *core) welcome(ctx context.Context, all []*answer) (look []string) {
 			heard = append(heard, a)
 		}
 	}
-	if len(heard) == 0 || c.record(ctx, heard) != nil {
-		return nil // the next heartbeat is not far
+	if len(heard) == 0 {
+		return nil
+	}
+	if err := c.record(ctx, heard); err != nil {
+		c.unrecorded(ctx, heard, err)
+		return nil
 	}
 	for _, a := range heard {
 		if returned := a.h.silent.Swap(false); !a.fresh && !returned {
@@ -239,13 +244,33 @@ func (c *core) welcome(ctx context.Context, all []*answer) (look []string) {
 
 // unheard has a host that did not answer asked again soon, once.
 func (c *core) unheard(ctx context.Context, a *answer) {
-	h := a.h
-	if h.silent.Swap(true) || ctx.Err() != nil {
-		return
+	if c.askAgain(ctx, a.h) {
+		c.log.WarnContext(ctx, "a host does not answer; its servers go on, new ones go elsewhere once it counts as down",
+			"host_id", a.h.hostID(), "down_after", c.opt.DownAfter, "error", a.err)
 	}
-	c.clock.AfterFunc(c.opt.Heartbeat/10, func() { c.spawn(func(ctx context.Context) { c.beatAndLook(ctx, h) }) }) // one lost answer is no silence
-	c.log.WarnContext(ctx, "a host does not answer; its servers go on, new ones go elsewhere once it counts as down",
-		"host_id", h.hostID(), "down_after", c.opt.DownAfter, "error", a.err)
+}
+
+// unrecorded has hosts asked again soon, once, whose answers the store did not take.
+func (c *core) unrecorded(ctx context.Context, all []*answer, err error) {
+	again := 0
+	for _, a := range all {
+		if c.askAgain(ctx, a.h) {
+			again++
+		}
+	}
+	if again > 0 {
+		c.log.WarnContext(ctx, "hosts answer, but the store does not record it; they are asked again, and count as down if that goes on",
+			"hosts", again, "again_after", c.opt.Heartbeat/10, "down_after", c.opt.DownAfter, "error", err)
+	}
+}
+
+// askAgain has a host asked again soon if its last heartbeat was recorded: one lost answer is no silence.
+func (c *core) askAgain(ctx context.Context, h *hypervisor) bool {
+	if h.silent.Swap(true) || ctx.Err() != nil {
+		return false
+	}
+	c.clock.AfterFunc(c.opt.Heartbeat/10, func() { c.spawn(func(ctx context.Context) { c.beatAndLook(ctx, h) }) })
+	return true
 }
 
 // beatAndLook is a heartbeat of one host, which is looked at if it was silent.

@@ -9,7 +9,6 @@ import (
 	"github.com/nubecula/cloud/compute"
 	"github.com/nubecula/cloud/fault"
 	"github.com/nubecula/cloud/fault/inject"
-	"github.com/nubecula/cloud/image/fakeimage"
 	"github.com/nubecula/cloud/internal/clock"
 )
 
@@ -104,17 +103,15 @@ func TestHungHost(t *testing.T) {
 // TestRestart ends the process in the middle of a boot; the next one ends it.
 func TestRestart(t *testing.T) {
 	t.Parallel()
-	images := fakeimage.NewBackend()
 	e := newEnv(t)
 	running := e.boot("running")
 	e.faults.Fail(inject.Rule{Method: "Start", Hang: true, Times: 1})
 	req := e.request("halfway")
-	req.ImageID = "" // its image's data went with the first process
 	v := e.create(req)
 	e.rest()
 	e.engine.Kill()
 	e.svc.Kill()
-	e.start(images)
+	e.start()
 	e.settle()
 	require.Equal(t, compute.StatusActive, e.get(v.ID).Status(), "%+v", e.get(v.ID).Fault)
 	require.Equal(t, compute.StatusActive, e.get(running.ID).Status())

@@ -81,15 +81,20 @@ func (c *core) pick(ctx context.Context, r *engine.Run[createState]) error {
 	if err != nil {
 		return err
 	}
-	d := c.decide(v, r, now.Lease)
-	if err := d.Err(); err != nil {
-		return &refused{err, d}
+	d := c.decide(c.snap.p.Load(), v, r, now.Lease)
+	refusal := d.Err()
+	if refusal == nil {
+		r.State.Decision = d
+		return nil
 	}
-	r.State.Decision = d
-	return nil
+	early, err := c.tooEarly(ctx, v, r, now.Lease)
+	if err != nil || early {
+		return err // place waits
+	}
+	return &refused{refusal, d}
 }
 
-func (c *core) decide(v *Server, r *engine.Run[createState], now time.Time) *scheduler.Decision {
+func (c *core) decide(snap *scheduler.Snapshot, v *Server, r *engine.Run[createState], now time.Time) *scheduler.Decision {
 	seed := fnv.New64a()
 	fmt.Fprintf(seed, "%s %d %d", r.Op.ID, r.Op.Retreats, r.State.Lost)
 	req := &scheduler.Request{
@@ -99,7 +104,7 @@ func (c *core) decide(v *Server, r *engine.Run[createState], now time.Time) *sch
 	if v.ForcedHost != "" {
 		req.ForceHosts = []string{v.ForcedHost}
 	}
-	d := c.scheduler.Pick(c.snap.p.Load(), req)
+	d := c.scheduler.Pick(snap, req)
 	return &d
 }
 
@@ -113,7 +118,7 @@ func (c *core) placeAhead(tx *store.Tx, r *engine.Run[createState]) (bool, error
 	if err != nil {
 		return false, err
 	}
-	r.State.Decision = c.decide(v, r, tx.LeaseNow())
+	r.State.Decision = c.decide(c.snap.p.Load(), v, r, tx.LeaseNow())
 	if r.State.Decision.Err() != nil {
 		return false, nil
 	}
@@ -121,13 +126,20 @@ func (c *core) placeAhead(tx *store.Tx, r *engine.Run[createState]) (bool, error
 	return r.State.HostID != "", err
 }
 
-// place claims the first candidate that still has room. If none has, the step runs again.
+// place claims the first candidate that still has room. If none has, or it is too early to tell, the step runs again.
 func (c *core) place(tx *store.Tx, r *engine.Run[createState]) error {
 	v, err := servers.Get(tx, r.State.ServerID)
 	if err != nil {
 		return err
 	}
 	d := r.State.Decision
+	if d == nil {
+		pause := c.untilHeard(tx)
+		r.Log.Warn("hosts that might take the server have not answered since this process started; it is placed once they do, "+
+			"or refused if they count as down by then", "again_after", pause, "down_after", c.opt.DownAfter)
+		r.AgainAfter(pause)
+		return nil
+	}
 	generation, err := nextGeneration(tx, v)
 	if err != nil {
 		return err

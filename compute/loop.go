@@ -93,15 +93,15 @@ func (s *Service) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.hyper.mu.Lock()
-	c.hyper.since = now.Lease
-	c.hyper.mu.Unlock()
-	if err := c.fillSnapshot(ctx); err != nil {
-		return err
-	}
 	drivers := make([]*hypervisor, len(c.opt.Hypervisors))
 	for i, o := range c.opt.Hypervisors {
 		drivers[i] = &hypervisor{Hypervisor: o}
+	}
+	c.hyper.mu.Lock()
+	c.hyper.since, c.hyper.all = now.Lease, drivers
+	c.hyper.mu.Unlock()
+	if err := c.fillSnapshot(ctx); err != nil {
+		return err
 	}
 	look := c.beat(ctx, drivers...)
 	if err := ctx.Err(); err != nil {
