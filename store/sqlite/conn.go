@@ -5,6 +5,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/nubecula/cloud/fault"
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 )
@@ -21,6 +22,7 @@ type conn struct {
 	stmts  map[string]*stmt
 	hook   func(*libc.TLS, uintptr, uintptr, uintptr, int32) int32 // keeps the closure alive
 	frames int                                                     // in the log at the last commit of this connection
+	log    *frames                                                 // nil before the first commit
 }
 
 // stmt is a compiled statement.
@@ -71,6 +73,9 @@ func (c *conn) close() error {
 			err = c.fail(rc)
 		}
 		c.db = 0
+	}
+	if c.log != nil {
+		libc.Xfree(c.tls, c.log.mem)
 	}
 	c.arena.free()
 	libc.Xfree(c.tls, c.out)
@@ -123,6 +128,22 @@ func (c *conn) exec(sql string) error {
 		return err
 	}
 	return s.run()
+}
+
+// commit ends the transaction under way.
+func (c *conn) commit() error {
+	if c.log == nil { // now it is open for certain
+		if err := c.joinFrames(); err != nil {
+			return err
+		}
+	}
+	c.log.gather = true
+	err := c.exec("COMMIT")
+	c.log.gather = false
+	if c.log.kept > 0 && err == nil {
+		err = fault.New(fault.Internal, "sqlite: a commit ended without an fsync") // cannot be: synchronous is FULL
+	}
+	return err
 }
 
 // once runs statements that are not worth keeping.

@@ -29,6 +29,8 @@ type image struct {
 	pending []unsure
 }
 
+const sector = 4096
+
 type unsure struct {
 	at   int64
 	data []byte
@@ -42,14 +44,6 @@ func (w unsure) apply(b []byte) []byte {
 	return b
 }
 
-type (
-	writeFunc = func(*libc.TLS, uintptr, uintptr, int32, lib.Tsqlite3_int64) int32
-	syncFunc  = func(*libc.TLS, uintptr, int32) int32
-	truncFunc = func(*libc.TLS, uintptr, lib.Tsqlite3_int64) int32
-)
-
-func function[F any](p uintptr) F { return *(*F)(unsafe.Pointer(&struct{ p uintptr }{p})) }
-
 // newDisk puts a disk under an open Driver.
 func newDisk(t testing.TB, d *Driver) *disk {
 	t.Helper()
@@ -58,6 +52,9 @@ func newDisk(t testing.TB, d *Driver) *disk {
 	defer d.w.mu.Unlock()
 	require.NoError(t, d.w.exec("BEGIN IMMEDIATE")) // opens the log
 	require.NoError(t, d.w.exec("ROLLBACK"))
+	if d.w.log == nil {
+		require.NoError(t, d.w.joinFrames())
+	}
 	k.intercept(t, d, "", lib.SQLITE_FCNTL_FILE_POINTER)
 	k.intercept(t, d, "-wal", lib.SQLITE_FCNTL_JOURNAL_POINTER)
 	return k
@@ -75,23 +72,32 @@ func (k *disk) intercept(t testing.TB, d *Driver, name string, op int32) {
 	k.files[name] = img
 
 	at := func(p uintptr) *lib.Tsqlite3_io_methods { return *(**lib.Tsqlite3_io_methods)(unsafe.Pointer(&p)) }
-	old := at(word(file))
+	below := file // the methods of the log that its writes are joined for
+	if d.w.log.file == file {
+		below = uintptr(unsafe.Pointer(&d.w.log.below))
+	}
+	old := at(word(below))
 	own := libc.Xmalloc(c.tls, libc.Tsize_t(unsafe.Sizeof(*old)))
 	*at(own) = *old
-	xWrite, xSync, xTruncate := function[writeFunc](old.FxWrite), function[syncFunc](old.FxSync), function[truncFunc](old.FxTruncate)
-	var w writeFunc = func(tls *libc.TLS, f, p uintptr, n int32, off lib.Tsqlite3_int64) int32 {
+	xWrite, xSync, xTruncate := call[ioMethod](old.FxWrite), call[syncMethod](old.FxSync), call[truncMethod](old.FxTruncate)
+	var w ioMethod = func(tls *libc.TLS, f, p uintptr, n int32, off int64) int32 {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if rc := k.failure(name, "write"); rc != 0 {
 			return rc
 		}
-		if st, err := os.Stat(d.path + name); k.full && (err != nil || off+lib.Tsqlite3_int64(n) > st.Size()) {
+		if st, err := os.Stat(d.path + name); k.full && (err != nil || off+int64(n) > st.Size()) {
 			return lib.SQLITE_FULL
 		}
-		img.pending = append(img.pending, unsure{off, append([]byte(nil), memory(p, int(n))...)})
+		data, pos := append([]byte(nil), memory(p, int(n))...), off
+		for len(data) > 0 { // each sector is sure, or not, on its own
+			n := min(len(data), sector-int(pos%sector))
+			img.pending = append(img.pending, unsure{pos, data[:n]})
+			data, pos = data[n:], pos+int64(n)
+		}
 		return xWrite(tls, f, p, n, off)
 	}
-	var s syncFunc = func(tls *libc.TLS, f uintptr, flags int32) int32 {
+	var s syncMethod = func(tls *libc.TLS, f uintptr, flags int32) int32 {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if rc := k.failure(name, "sync"); rc != 0 {
@@ -103,23 +109,23 @@ func (k *disk) intercept(t testing.TB, d *Driver, name string, op int32) {
 		img.pending = nil
 		return xSync(tls, f, flags)
 	}
-	var tr truncFunc = func(tls *libc.TLS, f uintptr, size lib.Tsqlite3_int64) int32 {
+	var tr truncMethod = func(tls *libc.TLS, f uintptr, size int64) int32 {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if size < lib.Tsqlite3_int64(len(img.synced)) {
+		if size < int64(len(img.synced)) {
 			img.synced = img.synced[:size]
 		}
 		return xTruncate(tls, f, size)
 	}
 	k.keep = append(k.keep, w, s, tr)
 	at(own).FxWrite, at(own).FxSync, at(own).FxTruncate = pointer(w), pointer(s), pointer(tr)
-	was := word(file)
-	**(**uintptr)(unsafe.Pointer(&file)) = own
+	was := word(below)
+	**(**uintptr)(unsafe.Pointer(&below)) = own
 	t.Cleanup(func() { // before the Driver is closed, unless the test did that: k's functions may be collected from now on
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.db != 0 {
-			**(**uintptr)(unsafe.Pointer(&file)) = was
+			**(**uintptr)(unsafe.Pointer(&below)) = was
 		}
 		runtime.KeepAlive(k)
 	})

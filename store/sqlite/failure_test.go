@@ -92,6 +92,23 @@ func TestSyncFails(t *testing.T) {
 	require.NoError(t, put(s, "3", "three"))
 }
 
+// TestCommitIsOneWrite: the pages of a commit are not written to the log one by one, but for those of a transaction that is very large.
+func TestCommitIsOneWrite(t *testing.T) {
+	t.Parallel()
+	d, s := open(t, filepath.Join(t.TempDir(), "cloud.db"))
+	require.NoError(t, put(s, "first", "0"))
+	k := newDisk(t, d)
+	count := map[string]int{}
+	k.failing(func(file, op string) int32 { count[file+" "+op]++; return 0 })
+	require.NoError(t, put(s, "small", "1"))
+	require.Equal(t, map[string]int{"-wal write": 1, "-wal sync": 1}, count)
+	clear(count)
+	require.NoError(t, put(s, "large", strings.Repeat("x", 1<<20)))
+	require.Equal(t, 1, count["-wal sync"])
+	require.InDelta(t, 12, count["-wal write"], 2)
+	require.Len(t, all(t, s), 3)
+}
+
 // TestLogFull: a full disk under the log fails the transaction and nothing else.
 func TestLogFull(t *testing.T) {
 	t.Parallel()

@@ -340,7 +340,7 @@ func (t *txn) Commit(ctx context.Context, commitID string) (int64, error) {
 	}
 	n := t.at + 1
 	t.d.cache.begin(n, t.writes)
-	if err := t.c.exec("COMMIT"); err != nil {
+	if err := t.c.commit(); err != nil {
 		t.d.cache.undo(n, t.writes)
 		t.d.next(t.at) // one that nobody has shared, so that the log can begin anew
 		if code(err) == lib.SQLITE_IOERR {
