@@ -25,6 +25,7 @@ type lab struct {
 	password string // of the user demo
 	admin    string // the password of the user admin
 	stop     func() error
+	kill     func() error // as kill -9 does
 }
 
 func buildLab(ctx context.Context, dir string) (string, error) {
@@ -60,6 +61,11 @@ func startLab(ctx context.Context, binary, dir string, hosts int) (*lab, error) 
 			return fmt.Errorf("the lab ended badly: %w\n%s", err, &output)
 		}
 		return nil
+	}
+	l.kill = func() error {
+		err := cmd.Process.Kill()
+		<-ended
+		return err
 	}
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
 		if l.answers(ctx) {

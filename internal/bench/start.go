@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 )
 
@@ -55,20 +56,20 @@ func memories(ctx context.Context, b *bench) error {
 	began := time.Now()
 	err = c.fill(ctx, n)
 	took := time.Since(began)
+	asKilled := b.sub("memory-killed")
+	if err == nil {
+		err = os.CopyFS(asKilled, os.DirFS(dir))
+	}
 	if err = errors.Join(err, c.Close()); err != nil {
 		return err
 	}
-	var again result
-	for range pick(b.short, 3, 7) {
-		began = time.Now()
-		l, err := startLab(ctx, binary, dir, hosts)
-		if err != nil {
-			return err
-		}
-		again.times = append(again.times, time.Since(began))
-		if err := l.stop(); err != nil {
-			return err
-		}
+	again, err := starts(ctx, b, binary, dir, func(l *lab) error { return l.stop() })
+	if err != nil {
+		return err
+	}
+	killed, err := starts(ctx, b, binary, asKilled, func(l *lab) error { return l.kill() })
+	if err != nil {
+		return err
 	}
 	var listed int64
 	full, err := rest(ctx, binary, dir, pause, func(l *lab) error {
@@ -94,8 +95,26 @@ func memories(ctx context.Context, b *bench) error {
 	b.atMost(8)
 	b.add(fmt.Sprintf("first answer, existing directory of %d servers", n), again.quantile(0.5), "ms", "", "median of %d, from exec to GET /v3; the fake hosts' guests included", len(again.times))
 	b.atMost(100)
+	b.add("  that only kill -9 has ever ended", killed.quantile(0.5), "ms", "", "the same, the first as if killed behind the last boot, each other behind the kill of the one before")
+	b.atMost(100)
 	b.add("boot in bulk, 25 servers a call", float64(n)/took.Seconds(), "boots/s", "", "%d boots in process, sqlite, the fake hosts' guests in files; 4 goroutines", n)
 	return nil
+}
+
+// starts are first answers on a directory with servers, where end ends the lab each time.
+func starts(ctx context.Context, b *bench, binary, dir string, end func(*lab) error) (r result, err error) {
+	for range pick(b.short, 3, 7) {
+		began := time.Now()
+		l, err := startLab(ctx, binary, dir, hosts)
+		if err != nil {
+			return r, err
+		}
+		r.times = append(r.times, time.Since(began))
+		if err := end(l); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
 }
 
 // rest starts the lab, lets it come to rest and returns its resident memory; then it calls more, if that is given.
