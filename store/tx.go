@@ -193,15 +193,16 @@ func (tx *Tx) merge(inner *Tx) {
 	tx.hooks = append(tx.hooks, inner.hooks...)
 }
 
+const uuidLen = 36
+
 // point is the range of one key; what an id that this Update has made is a part of, is not stored.
 func (tx *Tx) point(kind, index string, key []byte) Range {
 	r := pointRange(kind, index, key)
-	if tx.ids == nil {
+	if tx.ids == nil || len(tx.ids.made) == 0 {
 		return r
 	}
-	for id := range tx.ids.made {
-		i := bytes.Index(key, []byte(id))
-		r.new = r.new || i > 0 && key[i-1] == tagString && i+len(id) < len(key) && key[i+len(id)] == tagEnd
+	for i := 0; i+1+uuidLen < len(key) && !r.new; i++ {
+		r.new = key[i] == tagString && key[i+1+uuidLen] == tagEnd && tx.ids.made[string(key[i+1:i+1+uuidLen])]
 	}
 	return r
 }
