@@ -45,7 +45,7 @@ func TestGolden(t *testing.T) {
 	var got bytes.Buffer
 	seen := map[string]string{}
 	for _, path := range slices.Sorted(maps.Keys(tree)) {
-		body := string(tree[path])
+		body := readable(path, tree[path])
 		name := path[strings.LastIndex(path, "/"):]
 		if first, ok := seen[name+body]; ok {
 			got.WriteString("== " + path + " is " + first + "\n")
@@ -62,6 +62,15 @@ func TestGolden(t *testing.T) {
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err)
 	require.Equal(t, string(want), got.String(), "go test ./internal/serverdata -rewrite accepts the change")
+}
+
+// readable is a file with its JSON indented.
+func readable(path string, body []byte) string {
+	var out bytes.Buffer
+	if strings.HasSuffix(path, ".json") && json.Indent(&out, body, "", "  ") == nil {
+		return out.String()
+	}
+	return string(body)
 }
 
 // TestVersions checks when each part came, by the dates that OpenStack documents.
