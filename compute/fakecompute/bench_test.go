@@ -8,6 +8,7 @@ import (
 
 	"github.com/nubecula/cloud/compute/computedriver"
 	"github.com/nubecula/cloud/compute/fakecompute"
+	"github.com/nubecula/cloud/internal/serverdata"
 )
 
 func BenchmarkDefineStart(b *testing.B) {
@@ -16,6 +17,7 @@ func BenchmarkDefineStart(b *testing.B) {
 			h := open(b, where)
 			for i := 0; b.Loop(); i++ {
 				g := guest(fmt.Sprintf("guest-%d", i))
+				g.ConfigDrive = serverdata.Tree(&serverdata.Server{ID: g.Mark.ID, Name: g.Name, Hostname: g.Hostname, RandomSeed: make([]byte, 512)}) // as a cloud makes it
 				require.NoError(b, h.Define(b.Context(), g))
 				require.NoError(b, h.Start(b.Context(), g.Mark.Ref()))
 			}

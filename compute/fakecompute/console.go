@@ -48,15 +48,18 @@ func (s specDoc) boot(b *bytes.Buffer, at time.Time) {
 		fmt.Fprintf(b, "GUEST-NOCONFIGDRIVE\n")
 	} else {
 		fmt.Fprintf(b, "GUEST-CONFIGDRIVE /dev/vdb\n")
-		raw, given := s.ConfigDrive[configDir+"meta_data.json"]
-		if err := json.Unmarshal(raw, &meta); given && err != nil {
+		raw, given, err := s.ConfigDrive.file(configDir + "meta_data.json")
+		if err == nil {
+			err = json.Unmarshal(raw, &meta)
+		}
+		if given && err != nil {
 			fmt.Fprintf(b, "GUEST-BADMETA %q\n", err.Error())
 		}
 		fmt.Fprintf(b, "GUEST-META uuid=%q hostname=%q\n", meta.UUID, meta.Hostname)
 		for _, name := range sorted(meta.PublicKeys) {
 			fmt.Fprintf(b, "GUEST-KEY %q %q\n", name, meta.PublicKeys[name])
 		}
-		if data, given := s.ConfigDrive[configDir+"user_data"]; given {
+		if data, given, err := s.ConfigDrive.file(configDir + "user_data"); given && err == nil {
 			fmt.Fprintf(b, "GUEST-USERDATA %d bytes\n", len(data))
 		}
 	}

@@ -1,7 +1,6 @@
 package fakecompute
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha512"
 	"encoding/hex"
@@ -74,7 +73,7 @@ type specDoc struct {
 	RootGiB     int64               `json:"root_gib"`
 	Base        *baseRef            `json:"base,omitempty"`
 	NICs        []computedriver.NIC `json:"nics,omitempty"`
-	ConfigDrive map[string][]byte   `json:"config_drive"`
+	ConfigDrive files               `json:"config_drive"`
 }
 
 type baseRef struct {
@@ -94,7 +93,7 @@ type baseDoc struct {
 func spec(g computedriver.Guest) specDoc {
 	s := specDoc{
 		Mark: g.Mark, Name: g.Name, Hostname: g.Hostname, VCPUs: g.VCPUs, MemoryMiB: g.MemoryMiB,
-		RootGiB: g.Root.SizeGiB, NICs: slices.Clone(g.NICs), ConfigDrive: copyFiles(g.ConfigDrive),
+		RootGiB: g.Root.SizeGiB, NICs: slices.Clone(g.NICs), ConfigDrive: keepFiles(g.ConfigDrive),
 	}
 	if b := g.Root.Base; b != nil {
 		s.Base = &baseRef{b.ID, b.Format, b.SizeBytes, b.SHA512, b.Path}
@@ -103,27 +102,16 @@ func spec(g computedriver.Guest) specDoc {
 }
 
 // guest returns what was defined; Base.Open is nil.
-func (s specDoc) guest() computedriver.Guest {
+func (s specDoc) guest() (computedriver.Guest, error) {
+	drive, err := s.ConfigDrive.all()
 	g := computedriver.Guest{
 		Mark: s.Mark, Name: s.Name, Hostname: s.Hostname, VCPUs: s.VCPUs, MemoryMiB: s.MemoryMiB,
-		Root: computedriver.Disk{SizeGiB: s.RootGiB}, NICs: slices.Clone(s.NICs), ConfigDrive: copyFiles(s.ConfigDrive),
+		Root: computedriver.Disk{SizeGiB: s.RootGiB}, NICs: slices.Clone(s.NICs), ConfigDrive: drive,
 	}
 	if b := s.Base; b != nil {
 		g.Root.Base = &computedriver.Base{ID: b.ID, Format: b.Format, SizeBytes: b.SizeBytes, SHA512: b.SHA512, Path: b.Path}
 	}
-	return g
-}
-
-// copyFiles copies deeply: whoever defined the guest may use its buffers again.
-func copyFiles(files map[string][]byte) map[string][]byte {
-	if files == nil {
-		return nil
-	}
-	c := make(map[string][]byte, len(files))
-	for path, data := range files {
-		c[path] = bytes.Clone(data)
-	}
-	return c
+	return g, err
 }
 
 func validate(g computedriver.Guest) error {

@@ -1,8 +1,11 @@
 package fakecompute_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -151,6 +154,35 @@ func TestDefinedIsACopy(t *testing.T) {
 	_, found, err = h.Backend().Defined("other")
 	require.NoError(t, err)
 	require.False(t, found)
+}
+
+// TestConfigDriveInOneBuffer: paths that share a buffer share what is kept, also in files, and nothing of what is handed out.
+func TestConfigDriveInOneBuffer(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []string{"", t.TempDir()} {
+		h := connect(t, fakecompute.Options{Dir: dir})
+		g := guest("g")
+		shared := bytes.Repeat([]byte("shared "), 1000)
+		g.ConfigDrive["a/data"], g.ConfigDrive["b/data"], g.ConfigDrive["c/data"] = shared, shared, bytes.Clone(shared)
+		g.ConfigDrive["part"], g.ConfigDrive["empty"], g.ConfigDrive["too"] = shared[:7], []byte{}, []byte{}
+		require.NoError(t, h.Define(t.Context(), g))
+		got, _, err := h.Backend().Defined("g")
+		require.NoError(t, err)
+		require.Equal(t, g.ConfigDrive, got.ConfigDrive)
+		got.ConfigDrive["a/data"][0] = 'X'
+		require.Equal(t, shared, got.ConfigDrive["b/data"])
+		if dir == "" {
+			continue
+		}
+		file := filepath.Join(dir, "documents.log")
+		journal, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Less(t, len(journal), 3*len(shared))
+		require.NoError(t, os.WriteFile(file, bytes.Replace(journal, []byte(`"part":"`), []byte(`"part":"!`), 1), 0o600))
+		_, _, err = connect(t, fakecompute.Options{Dir: dir}).Backend().Defined("g")
+		require.Equal(t, fault.Corrupt, fault.CodeOf(err))
+		require.ErrorContains(t, err, `"part"`)
+	}
 }
 
 func TestStopWaitsForADeafGuest(t *testing.T) {

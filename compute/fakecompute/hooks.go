@@ -183,8 +183,8 @@ func (b *Backend) Defined(id string) (g computedriver.Guest, found bool, err err
 		if s, found, err = b.specs.Get(id); err != nil || !found {
 			return err
 		}
-		g = s.guest()
-		return nil
+		g, err = s.guest()
+		return err
 	})
 	return g, found, err
 }
