@@ -6,15 +6,17 @@ import (
 	"github.com/nubecula/cloud/openstack/internal/rest"
 )
 
-// BenchmarkShowServers renders a page of 1,000 servers as an administrator sees them.
+// BenchmarkShowServers renders a page of 1,000 servers as an administrator sees them, on one processor.
 func BenchmarkShowServers(b *testing.B) {
-	server, r := testServer(), at(newest)
+	views := &serverViews{r: at(newest)}
+	v := &serverView{Server: testServer(), r: views.r, hosts: true, listed: true}
+	var doc rest.Doc
+	var out []byte
 	for b.Loop() {
-		list := make([]rest.Doc, 1000)
-		for i := range list {
-			v := &serverView{Server: server, r: r, hosts: true, listed: true}
-			list[i] = write(write(make(rest.Doc, 0, len(serverFields)+len(moreServerFields)), serverFields, v, newest), moreServerFields, v, newest)
+		out = out[:0]
+		for range 1000 {
+			doc = views.write(doc[:0], v)
+			out = doc.Append(out)
 		}
-		rest.Encode(list)
 	}
 }

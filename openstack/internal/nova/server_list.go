@@ -2,10 +2,14 @@ package nova
 
 import (
 	"context"
+	"errors"
 	"regexp"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/nubecula/cloud/compute"
 	"github.com/nubecula/cloud/fault"
@@ -254,6 +258,34 @@ func (a *api) listServersDetail(ctx context.Context, r *rest.Request) (*rest.Res
 	return a.serverList(ctx, r, false)
 }
 
+// atOnce is how many servers are worth a processor of their own to show.
+const atOnce = 100
+
+// showAll shows servers of a list, many of them on all processors.
+func (a *api) showAll(ctx context.Context, r *rest.Request, all []*compute.Server) (rest.Parts, error) {
+	n := max(1, min(runtime.GOMAXPROCS(0), len(all)/atOnce))
+	parts, errs := make(rest.Parts, n), make([]error, n)
+	var wait sync.WaitGroup
+	for i := range n {
+		some := all[i*len(all)/n : (i+1)*len(all)/n]
+		show := func() {
+			defer func() {
+				if p := recover(); p != nil { // nobody else would: it would be the end of the process
+					errs[i] = fault.New(fault.Internal, "panic: %v\n%s", p, debug.Stack())
+				}
+			}()
+			parts[i], errs[i] = a.views(r).list(ctx, some)
+		}
+		if i == n-1 {
+			show()
+		} else {
+			wait.Go(show)
+		}
+	}
+	wait.Wait()
+	return parts, errors.Join(errs...)
+}
+
 func (a *api) serverList(ctx context.Context, r *rest.Request, brief bool) (*rest.Response, error) {
 	q, none, err := a.serverSelection(r)
 	if err != nil {
@@ -267,19 +299,16 @@ func (a *api) serverList(ctx context.Context, r *rest.Request, brief bool) (*res
 	if err != nil {
 		return nil, err
 	}
-	list, views := make([]any, 0, len(page.Servers)), a.views(r)
-	for _, s := range page.Servers {
-		if brief {
+	doc := object{}
+	if brief {
+		list := make([]object, 0, len(page.Servers))
+		for _, s := range page.Servers {
 			list = append(list, serverBrief(r, s))
-			continue
 		}
-		doc, err := views.show(ctx, s, true)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, doc)
+		doc["servers"] = list
+	} else if doc["servers"], err = a.showAll(ctx, r, page.Servers); err != nil {
+		return nil, err
 	}
-	doc := object{"servers": list}
 	if page.More {
 		addNext(doc, "servers_links", r, true, page.Servers[len(page.Servers)-1].ID, q.Limit)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"net/url"
+	"slices"
 
 	"github.com/nubecula/cloud/compute"
 	"github.com/nubecula/cloud/openstack/internal/rest"
@@ -127,14 +128,38 @@ func (a *api) views(r *rest.Request) *serverViews {
 	return &serverViews{r: r, svc: a.as(r), hosts: map[string]bool{}, hostIDs: map[[2]string]string{}}
 }
 
-// show returns the whole server.
-func (s *serverViews) show(ctx context.Context, server *compute.Server, listed bool) (rest.Doc, error) {
-	v, err := s.of(ctx, server, listed)
+// show returns the whole server, on its own.
+func (s *serverViews) show(ctx context.Context, server *compute.Server) (rest.Doc, error) {
+	v, err := s.of(ctx, server, false)
 	if err != nil {
 		return nil, err
 	}
-	doc := write(make(rest.Doc, 0, len(serverFields)+len(moreServerFields)), serverFields, v, minor(s.r))
-	return write(doc, moreServerFields, v, minor(s.r)), nil
+	return s.write(nil, v), nil
+}
+
+func (s *serverViews) write(doc rest.Doc, v *serverView) rest.Doc {
+	doc = slices.Grow(doc, len(serverFields)+len(moreServerFields))
+	return write(write(doc, serverFields, v, minor(s.r)), moreServerFields, v, minor(s.r))
+}
+
+// list returns whole servers as a part of a list.
+func (s *serverViews) list(ctx context.Context, all []*compute.Server) (part []byte, err error) {
+	var doc rest.Doc
+	for i, server := range all {
+		v, err := s.of(ctx, server, true)
+		if err != nil {
+			return nil, err
+		}
+		doc = s.write(doc[:0], v)
+		if i > 0 {
+			part = append(part, ',')
+		}
+		part = doc.Append(part)
+		if i == 0 {
+			part = slices.Grow(part, len(all)*(len(part)+1))
+		}
+	}
+	return part, nil
 }
 
 func (s *serverViews) of(ctx context.Context, server *compute.Server, listed bool) (*serverView, error) {

@@ -24,7 +24,7 @@ func (a *api) getServer(ctx context.Context, r *rest.Request) (*rest.Response, e
 	if err != nil {
 		return nil, err
 	}
-	doc, err := a.views(r).show(ctx, s, false)
+	doc, err := a.views(r).show(ctx, s)
 	if err != nil {
 		return nil, err
 	}

@@ -21,9 +21,10 @@ type Field struct {
 }
 
 // MarshalJSON implements json.Marshaler.
-func (d Doc) MarshalJSON() ([]byte, error) { return d.append(nil), nil }
+func (d Doc) MarshalJSON() ([]byte, error) { return d.Append(nil), nil }
 
-func (d Doc) append(b []byte) []byte {
+// Append appends the Doc's JSON.
+func (d Doc) Append(b []byte) []byte {
 	b = append(b, '{')
 	for i := range d {
 		if i > 0 {
@@ -33,6 +34,16 @@ func (d Doc) append(b []byte) []byte {
 		b = appendJSON(b, d[i].Value)
 	}
 	return append(b, '}')
+}
+
+// Parts are a list that was encoded before: each part has some of its elements, with commas between them.
+type Parts [][]byte
+
+// MarshalJSON implements json.Marshaler.
+func (p Parts) MarshalJSON() ([]byte, error) { return p.append(nil), nil }
+
+func (p Parts) append(b []byte) []byte {
+	return append(append(append(b, '['), bytes.Join(p, []byte{','})...), ']')
 }
 
 // Encode returns v as JSON. What the views return can always be encoded; a defect is shown as such.
@@ -53,9 +64,11 @@ func appendJSON(b []byte, v any) []byte {
 	case int64:
 		return strconv.AppendInt(b, v, 10)
 	case Doc:
+		return v.Append(b)
+	case Parts:
 		return v.append(b)
 	case []Doc:
-		return appendList(b, v, func(b []byte, d Doc) []byte { return d.append(b) })
+		return appendList(b, v, func(b []byte, d Doc) []byte { return d.Append(b) })
 	case map[string]any:
 		return appendMap(b, v, appendJSON)
 	case []map[string]any:
