@@ -2,14 +2,10 @@ package nova
 
 import (
 	"context"
-	"errors"
 	"regexp"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/nubecula/cloud/compute"
 	"github.com/nubecula/cloud/fault"
@@ -258,34 +254,6 @@ func (a *api) listServersDetail(ctx context.Context, r *rest.Request) (*rest.Res
 	return a.serverList(ctx, r, false)
 }
 
-// atOnce is how many servers are worth a processor of their own to show.
-const atOnce = 100
-
-// showAll shows servers of a list, many of them on all processors.
-func (a *api) showAll(ctx context.Context, r *rest.Request, all []*compute.Server) (rest.Parts, error) {
-	n := max(1, min(runtime.GOMAXPROCS(0), len(all)/atOnce))
-	parts, errs := make(rest.Parts, n), make([]error, n)
-	var wait sync.WaitGroup
-	for i := range n {
-		some := all[i*len(all)/n : (i+1)*len(all)/n]
-		show := func() {
-			defer func() {
-				if p := recover(); p != nil { // nobody else would: it would be the end of the process
-					errs[i] = fault.New(fault.Internal, "panic: %v\n%s", p, debug.Stack())
-				}
-			}()
-			parts[i], errs[i] = a.views(r).list(ctx, some)
-		}
-		if i == n-1 {
-			show()
-		} else {
-			wait.Go(show)
-		}
-	}
-	wait.Wait()
-	return parts, errors.Join(errs...)
-}
-
 func (a *api) serverList(ctx context.Context, r *rest.Request, brief bool) (*rest.Response, error) {
 	q, none, err := a.serverSelection(r)
 	if err != nil {
@@ -306,7 +274,7 @@ func (a *api) serverList(ctx context.Context, r *rest.Request, brief bool) (*res
 			list = append(list, serverBrief(r, s))
 		}
 		doc["servers"] = list
-	} else if doc["servers"], err = a.showAll(ctx, r, page.Servers); err != nil {
+	} else if doc["servers"], err = rest.InParts(page.Servers, func(some []*compute.Server) ([]byte, error) { return a.views(r).list(ctx, some) }); err != nil {
 		return nil, err
 	}
 	if page.More {

@@ -36,16 +36,6 @@ func (d Doc) Append(b []byte) []byte {
 	return append(b, '}')
 }
 
-// Parts are a list that was encoded before: each part has some of its elements, with commas between them.
-type Parts [][]byte
-
-// MarshalJSON implements json.Marshaler.
-func (p Parts) MarshalJSON() ([]byte, error) { return p.append(nil), nil }
-
-func (p Parts) append(b []byte) []byte {
-	return append(append(append(b, '['), bytes.Join(p, []byte{','})...), ']')
-}
-
 // Encode returns v as JSON. What the views return can always be encoded; a defect is shown as such.
 func Encode(v any) []byte { return appendJSON(nil, v) }
 
