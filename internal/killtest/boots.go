@@ -14,6 +14,9 @@ import (
 	"github.com/nubecula/cloud/internal/localpostgres"
 )
 
+// room is how many servers the simulated hosts take: three with 64 processors, each given out four times.
+const room = 3 * 64 * 4
+
 // measure prints how many servers a second become ACTIVE, over HTTP, with one, two and three replicas: with every
 // create in one project and one network, and with a project and a network for each client. Nothing is disturbed.
 func measure(ctx context.Context, cfg config) error {

@@ -41,6 +41,10 @@ func TestParse(t *testing.T) {
 	for _, word := range []string{"-mode fire", "-kills 0", "-clients 0", "-for -1s", "extra"} {
 		require.ErrorContains(t, err, word)
 	}
+	_, err = parse([]string{"-boots", "369"})
+	require.ErrorContains(t, err, "-boots 369: use 1 to 368 with 16 clients")
+	_, err = parse([]string{"-boots", "368"})
+	require.NoError(t, err)
 }
 
 func TestLost(t *testing.T) {

@@ -92,8 +92,8 @@ func parse(args []string) (config, error) {
 	if c.clients < 1 || c.clients > 1000 {
 		errs = append(errs, fmt.Errorf("-clients %d: use 1 to 1000", c.clients))
 	}
-	if c.boots < 0 {
-		errs = append(errs, fmt.Errorf("-boots %d: use 1 or more", c.boots))
+	if most := room/2 - c.clients; c.boots < 0 || c.boots > 0 && c.boots > most {
+		errs = append(errs, fmt.Errorf("-boots %d: use 1 to %d with %d clients, for the hosts have room for %d servers and nothing is deleted between the two measurements", c.boots, most, c.clients, room))
 	}
 	if c.limit < 0 {
 		errs = append(errs, fmt.Errorf("-for %v: use a time above 0", c.limit))
