@@ -18,9 +18,8 @@ func (c *core) tooEarly(ctx context.Context, v *Server, r *engine.Run[createStat
 	if now.Sub(since) > c.opt.DownAfter {
 		return false, nil
 	}
-	var snap *scheduler.Snapshot // as if they had answered
+	var snap snapshot // as if they had answered; who just has is perhaps not in the scheduler's yet
 	err = c.store.View(ctx, func(tx *store.Tx) error {
-		snap = c.snap.p.Load()
 		strange := 0 // drivers that have told nobody yet which host is theirs, or that is new
 		for _, d := range drivers {
 			known, err := hosts.Has(tx, d.hostID())
@@ -31,14 +30,15 @@ func (c *core) tooEarly(ctx context.Context, v *Server, r *engine.Run[createStat
 				strange++
 			}
 		}
+		var all []scheduler.Host
 		for h, err := range hosts.Each(tx, store.Query[Host]{}) {
 			if err != nil {
 				return err
 			}
-			if h.ForcedDown || !h.Gone.IsZero() || c.answers(h, now) || c.silence(h, now) > c.opt.DownAfter {
+			if h.ForcedDown || !h.Gone.IsZero() || c.silence(h, now) > c.opt.DownAfter {
 				continue
 			}
-			if _, err := c.driver(h.ID); err != nil {
+			if _, err := c.driver(h.ID); err != nil && !c.answers(h, now) {
 				strange--
 			}
 			l, err := ledgerOf(tx, h.ID)
@@ -47,14 +47,14 @@ func (c *core) tooEarly(ctx context.Context, v *Server, r *engine.Run[createStat
 			}
 			as := c.schedulable(h, l)
 			as.Down, as.Heartbeat = false, now
-			if next, err := snap.With(as); err == nil { // one that reports nonsense takes no servers
-				snap = next
-			}
+			all = append(all, as)
 		}
+		snap.p.Store(c.snap.p.Load())
+		snap.set(all...)
 		early = strange > 0 // more than are known from earlier runs
 		return nil
 	})
-	return err == nil && (early || c.decide(snap, v, r, now).Err() == nil), err
+	return err == nil && (early || c.decide(snap.p.Load(), v, r, now).Err() == nil), err
 }
 
 // untilHeard is how long a server waits before it is looked for a host again: the longer, the longer nothing was heard.
