@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"maps"
 	"slices"
+	"strings"
 	"unsafe"
 
 	"github.com/nubecula/cloud/fault"
@@ -54,8 +55,8 @@ func (f files) all() (map[string][]byte, error) {
 // file returns a file, and whether there is one. Corrupt: what was kept is damaged.
 func (f files) file(path string) (data []byte, found bool, err error) {
 	text, found := f[path]
-	if len(text) > 0 && text[0] == '=' {
-		text, found = f[text[1:]]
+	if at, elsewhere := strings.CutPrefix(text, "="); elsewhere {
+		text, found = f[at]
 	}
 	if data, err = base64.StdEncoding.DecodeString(text); err != nil {
 		err = fault.New(fault.Corrupt, "file %q of the config drive: %w", path, err)

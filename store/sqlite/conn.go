@@ -5,9 +5,10 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/nubecula/cloud/fault"
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
+
+	"github.com/nubecula/cloud/fault"
 )
 
 // conn is one connection, used through SQLite's C interface: database/sql
@@ -22,7 +23,7 @@ type conn struct {
 	stmts  map[string]*stmt
 	hook   func(*libc.TLS, uintptr, uintptr, uintptr, int32) int32 // keeps the closure alive
 	frames int                                                     // in the log at the last commit of this connection
-	log    *frames                                                 // nil before the first commit
+	log    *logShim                                                // nil before the first commit
 }
 
 // stmt is a compiled statement.

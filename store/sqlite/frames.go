@@ -7,12 +7,12 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// frames joins what a commit appends to the log, of which SQLite writes each page by two calls of the system, some sixty
+// logShim joins what a commit appends to the log, of which SQLite writes each page by two calls of the system, some sixty
 // pages a commit. It stands before the methods of the log's file, as a shim of a VFS does (sqlite.org/vfs.html), of the
 // connection that writes only. While it gathers, writes that follow each other are kept, and written as one before anything
 // else is done with the file, such as the fsync that ends a commit. Nobody looks for them earlier: the index of the log
 // tells of a commit after its fsync.
-type frames struct {
+type logShim struct {
 	file   uintptr // sqlite3_file of the log
 	below  *lib.Tsqlite3_io_methods
 	mem    uintptr // outside Go's heap: the methods that stand before, and then the kept bytes
@@ -42,7 +42,7 @@ func (c *conn) joinFrames() error {
 	if rc := lib.Xsqlite3_file_control(c.tls, c.db, c.arena.copyIn("main\x00"), lib.SQLITE_FCNTL_JOURNAL_POINTER, c.out); rc != lib.SQLITE_OK {
 		return c.fail(rc)
 	}
-	f := &frames{file: word(c.out), mem: libc.Xmalloc(c.tls, libc.Tsize_t(framesHead+framesKept))}
+	f := &logShim{file: word(c.out), mem: libc.Xmalloc(c.tls, libc.Tsize_t(framesHead+framesKept))}
 	if f.mem == 0 {
 		panic("sqlite: out of memory")
 	}
@@ -55,7 +55,7 @@ func (c *conn) joinFrames() error {
 }
 
 // above are the methods, each of which writes what is kept before it calls the one below.
-func (f *frames) above() lib.Tsqlite3_io_methods {
+func (f *logShim) above() lib.Tsqlite3_io_methods {
 	var xClose closeMethod = func(tls *libc.TLS, file uintptr) int32 {
 		f.flush(tls) // nothing is left of a commit that has succeeded
 		return call[closeMethod](f.below.FxClose)(tls, file)
@@ -105,10 +105,10 @@ func (f *frames) above() lib.Tsqlite3_io_methods {
 	return m
 }
 
-func (f *frames) bytes() uintptr { return f.mem + uintptr(framesHead) }
+func (f *logShim) bytes() uintptr { return f.mem + uintptr(framesHead) }
 
 // flush writes what is kept. What cannot be written is dropped: the commit fails, and its place in the log is the next one's.
-func (f *frames) flush(tls *libc.TLS) int32 {
+func (f *logShim) flush(tls *libc.TLS) int32 {
 	n := f.kept
 	if n == 0 {
 		return lib.SQLITE_OK
