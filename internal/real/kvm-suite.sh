@@ -19,4 +19,5 @@ NUBECULA_LIBVIRT_URI=$("$here/kvm-host.sh" up)
 export NUBECULA_LIBVIRT_URI NUBECULA_LIBVIRT_STATE=$work/guests NUBECULA_LIBVIRT_BRIDGE=br0
 export NUBECULA_GUEST_IMAGE=$cache/guest/guest.qcow2 NUBECULA_KVM_HOST=$here/kvm-host.sh
 cd "$here/../.."
+go test -count=1 ./internal/configdrive ./internal/imageformat # by isoinfo and qemu-img, without which some of them are skipped
 CGO_ENABLED=1 go test -count=1 -timeout 40m -tags libvirt,libvirt_dlopen "$@" ./compute/libvirt
